@@ -1,0 +1,13 @@
+// How `npm test` runs: the quick suites; `npm run test:long` adds the files named *.long.test.ts.
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    root: new URL('..', import.meta.url).pathname,
+    include: process.env['LONG'] ? ['test/**/*.long.test.ts'] : ['test/**/*.test.ts'],
+    exclude: process.env['LONG'] ? [] : ['test/**/*.long.test.ts'],
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    typecheck: { enabled: false },
+  },
+});
