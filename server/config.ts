@@ -1,0 +1,64 @@
+// The environment, read once into one frozen Config. The README's table is made from the same declarations.
+import { z } from 'zod';
+
+const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `90s`, `5m`, `1h`, `30d` -> milliseconds. */
+export function parseDuration(text: string): number | undefined {
+  const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  return amount === undefined ? undefined : Number(amount) * UNITS[unit as keyof typeof UNITS]; // the pattern admits only these units
+}
+
+const duration = (fallback: string, least = 0) => z.string().default(fallback).transform((text, context) => {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms >= least) return ms;
+  context.addIssue(`must be a duration such as 90s, 5m, 1h or 30d${least ? `, at least ${least / 1000}s` : ''}`);
+  return z.NEVER;
+});
+const integer = (fallback: number, min: number, max: number) => z.string().regex(/^\d+$/, 'must be a whole number').default(String(fallback))
+  .transform(Number).pipe(z.number().min(min).max(max));
+const url = () => z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
+
+/** Each variable: its form, its default, and what it is for. */
+export const variables = {
+  PORT: integer(8080, 0, 65535).describe('Port to listen on; 0 takes any free one.'),
+  HOST: z.string().default('127.0.0.1').describe('Address to listen on.'),
+  DATA_DIR: z.string().min(1).default('./data').describe('Where the embedded database and the signing key live.'),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }).optional()
+    .describe('Use this PostgreSQL instead of the embedded database.'),
+  AUTH_ISSUER: url().optional().describe('OpenID Connect issuer whose tokens are accepted. Without it the server signs its own with a local key.'),
+  AUTH_AUDIENCE: z.string().min(1).default('rollcall').describe('The `aud` a token must carry.'),
+  AUTH_JWKS_URL: url().optional().describe("Where the issuer's keys are, when its discovery document does not say."),
+  AUTH_STALE_KEYS: duration('1h').describe("How long the issuer's last known keys are trusted while it is out of reach."),
+  ORG_CLAIM: z.string().min(1).default('org_id').describe('The claim that names the organization.'),
+  SCOPE_CLAIM: z.string().min(1).default('scope').describe('The claim that lists the scopes, as a string or an array.'),
+  IDLE_AFTER: duration('5m', 1000).describe('A connected session without activity for so long is idle.'),
+  LEASE: duration('90s', 1000).describe('A session without a heartbeat for so long is lost.'),
+  RETENTION: duration('30d', 1000).describe('How long a disconnected session is kept.'),
+  EVENT_RETENTION: duration('24h', 1000).describe('How long events are kept for readers to catch up.'),
+  AUDIT_RETENTION: duration('400d', 1000).describe('How long the audit of revokes is kept.'),
+  CORS_ORIGINS: z.string().default('').transform((text) => text.split(',').map((origin) => origin.trim()).filter(Boolean))
+    .describe('Origins, separated by commas, from which browsers may call the API.'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info').describe('How much is logged.'),
+};
+
+const schema = z.object(variables).superRefine(({ AUTH_ISSUER, AUTH_JWKS_URL }, context) => {
+  for (const [name, value] of Object.entries({ AUTH_ISSUER, AUTH_JWKS_URL })) {
+    if (value?.startsWith('http:') && !['localhost', '127.0.0.1', '[::1]'].includes(new URL(value).hostname)) {
+      context.addIssue({ code: 'custom', path: [name], message: 'must be https, except on loopback' });
+    }
+  }
+  if (AUTH_JWKS_URL && !AUTH_ISSUER) context.addIssue({ code: 'custom', path: ['AUTH_JWKS_URL'], message: 'needs AUTH_ISSUER' });
+});
+
+export type Config = Readonly<z.output<typeof schema>>;
+
+export class ConfigError extends Error {}
+
+/** @throws ConfigError naming every variable that is wrong, and how. */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(Object.keys(variables).flatMap((name) => environment[name] ? [[name, environment[name]]] : []));
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return Object.freeze(parsed.data);
+  throw new ConfigError(parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message} (it is ${JSON.stringify(given[String(path[0])])})`).join('\n'));
+}

@@ -1,0 +1,40 @@
+// The types of our handlers, read off the contract: one function per operationId, no more, no less.
+import type { operations } from '../generated/api.ts';
+import type { Caller } from './auth.ts';
+
+export type OperationId = keyof operations;
+
+/** An answer that is already JSON text: the store keeps most of a session that way, and nothing parses it again. */
+export class Json<T> {
+  readonly text: string;
+  declare readonly type: T;
+  constructor(text: string) { this.text = text; }
+}
+
+type Param<O, In extends string> = O extends { parameters: { [K in In]?: infer P } } ? NonNullable<P> : never;
+type Body<O> = O extends { requestBody: { content: { 'application/json': infer B } } } ? B
+  : O extends { requestBody?: { content: { 'application/json': infer B } } } ? B | undefined : undefined;
+
+/** Headers a status must carry (`required: true` in the contract), less those that every answer has. */
+type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as {} extends Pick<H, K> ? never : string extends K ? never : K]: H[K] } : {};
+type WithHeaders<R> = {} extends Headers<R> ? { headers?: never } : { headers: Headers<R> };
+
+/** One member per documented success: the status is the discriminant, the body is the documented one. */
+type Reply<R> = { [S in keyof R & number]:
+  R[S] extends { content: { 'application/json': infer B } } ? { status: S; body: B | Json<B> } & WithHeaders<R[S]>
+  : never }[keyof R & number];
+
+export interface Call<O> {
+  path: Param<O, 'path'>;
+  query: Param<O, 'query'>;
+  body: Body<O>;
+  caller: Caller;
+  requestId: string;
+  /** Aborted when the caller has gone. */
+  signal: AbortSignal;
+}
+
+export type Handler<Id extends OperationId> = (call: Call<operations[Id]>) => Promise<Reply<operations[Id]['responses']>>;
+
+/** Total: a forgotten operation, an undocumented status or a wrong body does not compile. */
+export type Handlers = { [Id in OperationId]: Handler<Id> };
