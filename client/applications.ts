@@ -1,10 +1,10 @@
 // Calls about applications: what clients connect to.
 import { everyItem } from './paging.ts';
-import { split, type Transport } from './transport.ts';
+import { APPLICATION, APPLICATIONS, queryOf, type Transport } from './transport.ts';
 import type { Application, CallOptions, ListOptions, NewApplication, Page, PageOptions, RevokeResult } from './types.ts';
 
 export interface Applications {
-  /** Every application of the token's organization, newest first; a token bound to one sees only that. Needs `applications:read`. */
+  /** Every application of the organization, newest first; a token bound to one sees only that. Needs `applications:read`. */
   list(options?: ListOptions): AsyncIterable<Application>;
 
   /** One page of the applications, newest first. Needs `applications:read`. */
@@ -24,37 +24,22 @@ export interface Applications {
   delete(applicationId: string, options?: CallOptions): Promise<RevokeResult>;
 }
 
-const APPLICATIONS = '/api/v1/applications';
-const APPLICATION = '/api/v1/applications/{applicationId}';
-
 export function createApplications({ http, call }: Transport): Applications {
   const applications: Applications = {
-    list: (options) =>
-      everyItem((cursor) => applications.page(cursor === undefined ? options : { ...options, cursor })),
+    list: (options) => everyItem(options, (next) => applications.page(next)),
 
-    page: (options = {}) => {
-      const { call: policy, query } = split(options);
-      return call({ ...policy, idempotent: true }, (fetch) => http.GET(APPLICATIONS, { fetch, params: { query } }));
-    },
+    page: (options) => call(options, (fetch) => http.GET(APPLICATIONS, { fetch, params: { query: queryOf(options) } })),
 
     get: async (applicationId, options) => {
-      const { application } = await call({ ...options, idempotent: true }, (fetch) =>
-        http.GET(APPLICATION, { fetch, params: { path: { applicationId } } }),
-      );
-      return application;
+      const path = { applicationId };
+      return (await call(options, (fetch) => http.GET(APPLICATION, { fetch, params: { path } }))).application;
     },
 
-    create: async (body, options) => {
-      const { application } = await call({ ...options, idempotent: false }, (fetch) =>
-        http.POST(APPLICATIONS, { fetch, body }),
-      );
-      return application;
-    },
+    create: async (body, options) =>
+      (await call(options, (fetch) => http.POST(APPLICATIONS, { fetch, body }))).application,
 
     delete: (applicationId, options) =>
-      call({ ...options, idempotent: true }, (fetch) =>
-        http.DELETE(APPLICATION, { fetch, params: { path: { applicationId } } }),
-      ),
+      call(options, (fetch) => http.DELETE(APPLICATION, { fetch, params: { path: { applicationId } } })),
   };
   return applications;
 }

@@ -26,18 +26,16 @@ export class RollcallError extends Error {
    * Whether the same call may succeed later: no answer came, or a 408, 429, 502, 503 or 504 did. It does not say that
    * repeating is harmless: without an answer, `sessions.create` may have created a session all the same.
    */
-  get isRetryable(): boolean {
-    return false;
-  }
+  readonly isRetryable: boolean = false;
+
+  /** Milliseconds after which the server asked to be tried again, when it did. */
+  readonly retryAfterMs?: number;
 }
 
 /** The server gave no complete answer: the name did not resolve, the connection was refused or broke. Why is in `cause`. */
 export class ConnectionError extends RollcallError {
   override name = 'ConnectionError';
-
-  override get isRetryable(): boolean {
-    return true;
-  }
+  override readonly isRetryable = true;
 }
 
 /** One attempt took longer than `timeoutMs`. What became of the request is not known. */
@@ -52,26 +50,21 @@ export class TimeoutError extends ConnectionError {
   }
 }
 
-const PASSING = new Set([408, 429, 502, 503, 504]);
-
 /** What `ProblemError` and `ResponseError` share: there was an answer. */
 abstract class AnswerError extends RollcallError {
   /** The HTTP status of the answer. */
   readonly status: number;
   /** Names the request in the server's log: quote it to the operator. */
   readonly requestId?: string;
-  /** Milliseconds after which the server asked to be tried again. */
-  readonly retryAfterMs?: number;
+  override readonly isRetryable: boolean;
+  override readonly retryAfterMs?: number;
 
-  constructor(message: string, response: Response, requestId: string | undefined, options?: ErrorOptions) {
-    super(message, options);
-    this.status = response.status;
-    this.requestId = requestId ?? response.headers.get('x-request-id') ?? undefined;
-    this.retryAfterMs = retryAfterMs(response.headers.get('retry-after'), Date.now());
-  }
-
-  override get isRetryable(): boolean {
-    return PASSING.has(this.status);
+  constructor(message: string, { status, headers }: Response, requestId?: string, options?: ErrorOptions) {
+    super(`${status} ${message}`, options);
+    this.status = status;
+    this.requestId = requestId ?? headers.get('x-request-id') ?? undefined;
+    this.isRetryable = [408, 429, 502, 503, 504].includes(status);
+    this.retryAfterMs = retryAfterMs(headers.get('retry-after'), Date.now());
   }
 }
 
@@ -80,25 +73,21 @@ export class ProblemError extends AnswerError {
   override name = 'ProblemError';
   /** The body of the refusal. */
   readonly problem: Problem;
-  /** The last part of `problem.type`: `not-found`, `insufficient-scope`, `revocation-too-large` and so on. */
+  /** The problem's type in full: a link to its entry in the server's documentation. */
+  readonly type: Problem['type'];
+  /** The last part of `type`: `not-found`, `insufficient-scope`, `revocation-too-large` and so on. */
   readonly code: ProblemCode;
+  /** What to mend in the request, each with a JSON pointer into it. Empty unless the status is 400. */
+  readonly errors: { pointer: string; detail: string }[];
 
   constructor(response: Response, problem: Problem) {
-    const code = problem.type.slice(problem.type.indexOf('#') + 1);
-    const mend = (problem.errors ?? []).map((entry) => ` ${entry.pointer} ${entry.detail}.`);
-    super(`${response.status} ${code}: ${problem.detail ?? problem.title}${mend.join('')}`, response, problem.requestId);
+    const { type, title, detail = title, errors = [], requestId } = problem;
+    const code = type.slice(type.indexOf('#') + 1);
+    super(`${code}: ${detail}${errors.map((entry) => ` ${entry.pointer} ${entry.detail}.`).join('')}`, response, requestId);
     this.problem = problem;
+    this.type = type;
     this.code = code;
-  }
-
-  /** The problem's type in full: a link to its entry in the server's documentation. */
-  get type(): Problem['type'] {
-    return this.problem.type;
-  }
-
-  /** What to mend in the request, each with a JSON pointer into it. Empty unless the status is 400. */
-  get errors(): { pointer: string; detail: string }[] {
-    return this.problem.errors ?? [];
+    this.errors = errors;
   }
 }
 
@@ -111,17 +100,23 @@ export class ResponseError extends AnswerError {
   /** The first 1,000 characters of the answer. */
   readonly body: string;
 
-  constructor(response: Response, body: string, cause?: unknown) {
-    const what = body === '' ? 'an empty body' : (response.headers.get('content-type') ?? 'a body of no stated type');
-    super(`The answer ${response.status} with ${what} is not one of this API.`, response, undefined, { cause });
+  constructor(response: Response, body: string, options?: ErrorOptions) {
+    const what = body && (response.headers.get('content-type') ?? 'of no stated type');
+    super(`is not an answer of this API (${what || 'empty'}).`, response, undefined, options);
     this.body = body.slice(0, 1_000);
   }
 }
 
 /** The error for an answer that is not a success. */
 export function errorOf(response: Response, body: string): ProblemError | ResponseError {
-  const problem = parse(body);
-  return isProblem(problem) ? new ProblemError(response, problem) : new ResponseError(response, body);
+  try {
+    // Unchecked, so each field is looked at before it counts; an error page is not even JSON.
+    const problem = JSON.parse(body) as Problem | null;
+    if (typeof problem?.type === 'string' && typeof problem.title === 'string') return new ProblemError(response, problem);
+  } catch {
+    // Not a problem, then.
+  }
+  return new ResponseError(response, body);
 }
 
 /** What a `Retry-After` header (seconds or a date) means in milliseconds from `now`; undefined when it means nothing. */
@@ -129,18 +124,4 @@ export function retryAfterMs(header: string | null, now: number): number | undef
   if (!header) return undefined;
   const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - now;
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
-}
-
-function parse(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined; // An error page is told by its shape, so why it is not JSON does not matter.
-  }
-}
-
-function isProblem(value: unknown): value is Problem {
-  if (typeof value !== 'object' || value === null) return false;
-  if (!('type' in value) || typeof value.type !== 'string' || !('title' in value)) return false;
-  return !('errors' in value) || Array.isArray(value.errors);
 }

@@ -1,5 +1,5 @@
 // One request to the server: its token, its time limit, and when and how it is tried again.
-import { ConnectionError, errorOf, ProblemError, ResponseError, RollcallError, TimeoutError } from './problem.ts';
+import { ConnectionError, errorOf, RollcallError, TimeoutError } from './problem.ts';
 import type { CallOptions, ClientOptions } from './types.ts';
 
 /** Where chance and time come from; tests bring their own. */
@@ -20,8 +20,10 @@ export interface Sendable {
 
 /** How one call is sent. */
 export interface Policy extends CallOptions {
-  /** Whether the server answers a repetition as it would have answered the first. Only then is anything tried again. */
-  idempotent: boolean;
+  /** Whether a repetition does no more than the first did; only then is a call tried again. Default: all but POST. */
+  idempotent?: boolean;
+  /** The time limit for a call that takes longer than others, unless the caller set one. */
+  defaultTimeoutMs?: number;
 }
 
 /** An answer that was a success, read to its end. */
@@ -30,6 +32,8 @@ export interface Answer {
   body: string;
 }
 
+const TIMEOUT_MS = 10_000;
+const RETRIES = 2;
 const BASE_MS = 200;
 const CAP_MS = 5_000;
 const RETRY_AFTER_CAP_MS = 30_000;
@@ -38,25 +42,12 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export const realTiming: Timing = {
   random: Math.random,
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      const onAbort = () => {
-        clearTimeout(timer);
-        reject(signal?.reason);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', onAbort);
-        resolve();
-      }, ms);
-      signal?.addEventListener('abort', onAbort, { once: true });
-    }),
+  sleep: (ms, signal) => new Promise((resolve, reject) => alarm(ms, signal, resolve, reject)),
 };
 
 /** Milliseconds before attempt `attempt + 2`: full jitter under an exponential ceiling, unless the server named a time. */
-export function waitMs(attempt: number, error: unknown, random: () => number): number {
-  const asked = error instanceof ProblemError || error instanceof ResponseError ? error.retryAfterMs : undefined;
-  if (asked !== undefined) return Math.min(asked, RETRY_AFTER_CAP_MS);
+export function waitMs(attempt: number, { retryAfterMs }: RollcallError, random: () => number): number {
+  if (retryAfterMs !== undefined) return Math.min(retryAfterMs, RETRY_AFTER_CAP_MS);
   return random() * Math.min(CAP_MS, BASE_MS * 2 ** attempt);
 }
 
@@ -70,8 +61,8 @@ export async function attempt<T>(
   { signal, timeoutMs = 0 }: CallOptions,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
-  // Called bare: as a method of our options a browser's own fetch would be an illegal invocation.
-  const { fetch = (url: string, init: RequestInit) => globalThis.fetch(url, init) } = options;
+  // Taken out to be called bare: as a method of our options, a browser's own fetch is an illegal invocation.
+  const { fetch = globalThis.fetch } = options;
   return within(timeoutMs, signal, async (cut) => {
     const headers = new Headers(request.headers);
     headers.set('authorization', `Bearer ${await currentToken(options.token)}`);
@@ -87,19 +78,20 @@ export async function attempt<T>(
 
 /** Sends a request until it succeeds, fails for good, or has been repeated as often as it may. */
 export async function send(
-  options: Pick<ClientOptions, 'token' | 'fetch'>,
+  options: Pick<ClientOptions, 'token' | 'fetch' | 'timeoutMs' | 'retries'>,
   request: Sendable,
   policy: Policy,
   timing: Timing,
 ): Promise<Answer> {
-  const { signal, idempotent, retries = 0 } = policy;
+  const { signal, idempotent = request.method !== 'POST', defaultTimeoutMs = TIMEOUT_MS } = policy;
+  const timeoutMs = policy.timeoutMs ?? options.timeoutMs ?? defaultTimeoutMs;
+  const retries = idempotent ? (policy.retries ?? options.retries ?? RETRIES) : 0;
   for (let repeated = 0; ; repeated += 1) {
     try {
-      return await attempt(options, request, policy, readAll);
+      return await attempt(options, request, { signal, timeoutMs }, readAll);
     } catch (error) {
       signal?.throwIfAborted();
-      const again = idempotent && repeated < retries && error instanceof RollcallError && error.isRetryable;
-      if (!again) throw error;
+      if (!(error instanceof RollcallError) || !error.isRetryable || !(repeated < retries)) throw error;
       await timing.sleep(waitMs(repeated, error, timing.random), signal);
     }
   }
@@ -120,11 +112,11 @@ async function currentToken(token: ClientOptions['token']): Promise<string> {
     throw new RollcallError('The token function failed.', { cause });
   }
   // Checked here because the platform's own complaint would quote the token.
-  if (!/^[\x21-\x7e]+$/.test(value)) throw new RollcallError('The token is empty or cannot be sent in a header.');
+  if (!/^[\x21-\x7e]+$/.test(value)) throw new RollcallError('The token is empty or not fit for a header.');
   return value;
 }
 
-/** Races the work against the time limit and the caller's signal, so that not even a fetch that ignores signals can hang it. */
+/** Races the work against the time limit and the signal, so that not even a fetch that ignores its signal can hang it. */
 async function within<T>(
   timeoutMs: number,
   signal: AbortSignal | undefined,
@@ -132,23 +124,41 @@ async function within<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const controller = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let onAbort = () => {};
+  let cancel = () => {};
   const cut = new Promise<never>((_resolve, reject) => {
     const stop = (reason: unknown) => {
       reject(reason);
       controller.abort(reason);
     };
-    onAbort = () => stop(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    if (timeoutMs > 0 && timeoutMs <= LONGEST_TIMER_MS) {
-      timer = setTimeout(() => stop(new TimeoutError(timeoutMs)), timeoutMs);
-    }
+    const ms = Math.min(timeoutMs || LONGEST_TIMER_MS, LONGEST_TIMER_MS);
+    cancel = alarm(ms, signal, () => stop(new TimeoutError(timeoutMs)), stop);
   });
   try {
     return await Promise.race([work(controller.signal), cut]);
   } finally {
+    cancel();
+  }
+}
+
+/** Calls one of the two, once; the function it answers takes the alarm back and leaves no timer and no listener behind. */
+function alarm(
+  ms: number,
+  signal: AbortSignal | undefined,
+  timeIsUp: () => void,
+  aborted: (reason: unknown) => void,
+): () => void {
+  const onAbort = () => {
+    clearTimeout(timer);
+    aborted(signal?.reason);
+  };
+  const cancel = () => {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
-  }
+  };
+  const timer = setTimeout(() => {
+    cancel();
+    timeIsUp();
+  }, ms);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  return cancel;
 }

@@ -1,6 +1,6 @@
 // Calls about revocations: the audit, and the credentials that are refused because of one.
 import { everyItem } from './paging.ts';
-import { split, type Transport } from './transport.ts';
+import { APPLICATION, queryOf, type Transport } from './transport.ts';
 import type { CallOptions, ListOptions, Page, PageOptions, Revocation, RevokedCredential } from './types.ts';
 
 export interface Revocations {
@@ -26,21 +26,15 @@ export interface Credentials {
   allow(applicationId: string, credentialId: string, options?: CallOptions): Promise<{ success: true }>;
 }
 
-const REVOKED_CREDENTIALS = '/api/v1/applications/{applicationId}/revoked-credentials';
+const CREDENTIALS = `${APPLICATION}/revoked-credentials` as const;
 
 export function createRevocations({ http, call }: Transport): Revocations {
   const revocations: Revocations = {
-    list: (applicationId, options) =>
-      everyItem((cursor) => revocations.page(applicationId, cursor === undefined ? options : { ...options, cursor })),
+    list: (applicationId, options) => everyItem(options, (next) => revocations.page(applicationId, next)),
 
-    page: (applicationId, options = {}) => {
-      const { call: policy, query } = split(options);
-      return call({ ...policy, idempotent: true }, (fetch) =>
-        http.GET('/api/v1/applications/{applicationId}/revocations', {
-          fetch,
-          params: { path: { applicationId }, query },
-        }),
-      );
+    page: (applicationId, options) => {
+      const params = { path: { applicationId }, query: queryOf(options) };
+      return call(options, (fetch) => http.GET(`${APPLICATION}/revocations`, { fetch, params }));
     },
   };
   return revocations;
@@ -49,22 +43,17 @@ export function createRevocations({ http, call }: Transport): Revocations {
 export function createCredentials({ http, call }: Transport): Credentials {
   const credentials: Credentials = {
     listRevoked: (applicationId, options) =>
-      everyItem((cursor) => credentials.pageRevoked(applicationId, cursor === undefined ? options : { ...options, cursor })),
+      everyItem(options, (next) => credentials.pageRevoked(applicationId, next)),
 
-    pageRevoked: (applicationId, options = {}) => {
-      const { call: policy, query } = split(options);
-      return call({ ...policy, idempotent: true }, (fetch) =>
-        http.GET(REVOKED_CREDENTIALS, { fetch, params: { path: { applicationId }, query } }),
-      );
+    pageRevoked: (applicationId, options) => {
+      const params = { path: { applicationId }, query: queryOf(options) };
+      return call(options, (fetch) => http.GET(CREDENTIALS, { fetch, params }));
     },
 
-    allow: (applicationId, credentialId, options) =>
-      call({ ...options, idempotent: true }, (fetch) =>
-        http.DELETE(`${REVOKED_CREDENTIALS}/{credentialId}`, {
-          fetch,
-          params: { path: { applicationId, credentialId } },
-        }),
-      ),
+    allow: (applicationId, credentialId, options) => {
+      const path = { applicationId, credentialId };
+      return call(options, (fetch) => http.DELETE(`${CREDENTIALS}/{credentialId}`, { fetch, params: { path } }));
+    },
   };
   return credentials;
 }

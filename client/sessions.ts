@@ -1,7 +1,7 @@
 // Calls about sessions: see who is connected, report who is, cut them off.
 import { everyItem } from './paging.ts';
 import { RollcallError } from './problem.ts';
-import { split, type Transport } from './transport.ts';
+import { APPLICATION, queryOf, type Transport } from './transport.ts';
 import type {
   CallOptions,
   ConnectedSession,
@@ -29,7 +29,7 @@ export interface Sessions {
    */
   list(applicationId: string, options?: SessionFilters & ListOptions): AsyncIterable<Session>;
 
-  /** One page of the sessions that match, newest first. A cursor of another list is a 400 `invalid-cursor`. Needs `sessions:read`. */
+  /** One page of the sessions that match. A cursor of another list is a 400 `invalid-cursor`. Needs `sessions:read`. */
   page(applicationId: string, options?: SessionFilters & PageOptions): Promise<Page<Session>>;
 
   /** One session, whatever its status, for as long as it is retained; later, a 404 `not-found`. Needs `sessions:read`. */
@@ -43,7 +43,7 @@ export interface Sessions {
    */
   create(applicationId: string, session?: NewSession, options?: CallOptions): Promise<ConnectedSession>;
 
-  /** Says that the client left. The session is over, its credentials stay welcome. Needs `sessions:write` or `sessions:connect`. */
+  /** Says that the client left: the session is over. Needs `sessions:write` or `sessions:connect`. */
   end(applicationId: string, sessionId: string, options?: CallOptions): Promise<Session>;
 
   /**
@@ -73,78 +73,68 @@ export interface Sessions {
   counts(applicationId: string, options?: CallOptions): Promise<SessionCounts>;
 }
 
-const SESSIONS = '/api/v1/applications/{applicationId}/sessions';
-const SESSION = '/api/v1/applications/{applicationId}/sessions/{sessionId}';
+const SESSIONS = `${APPLICATION}/sessions` as const;
+const SESSION = `${SESSIONS}/{sessionId}` as const;
 /** A filtered revoke answers when the last of its batches is committed. */
 const REVOKE_ALL_TIMEOUT_MS = 60_000;
 
-export function createSessions({ http, call, timeoutMs }: Transport): Sessions {
+export function createSessions({ http, call }: Transport): Sessions {
   const sessions: Sessions = {
-    list: (applicationId, options) =>
-      everyItem((cursor) => sessions.page(applicationId, cursor === undefined ? options : { ...options, cursor })),
+    list: (applicationId, options) => everyItem(options, (next) => sessions.page(applicationId, next)),
 
-    page: (applicationId, options = {}) => {
-      const { call: policy, query } = split(options);
-      return call({ ...policy, idempotent: true }, (fetch) =>
-        http.GET(SESSIONS, { fetch, params: { path: { applicationId }, query } }),
-      );
+    page: (applicationId, options) => {
+      const params = { path: { applicationId }, query: queryOf(options) };
+      return call(options, (fetch) => http.GET(SESSIONS, { fetch, params }));
     },
 
     get: async (applicationId, sessionId, options) => {
-      const { session } = await call({ ...options, idempotent: true }, (fetch) =>
-        http.GET(SESSION, { fetch, params: { path: { applicationId, sessionId } } }),
-      );
-      return session;
+      const params = { path: { applicationId, sessionId } };
+      return (await call(options, (fetch) => http.GET(SESSION, { fetch, params }))).session;
     },
 
-    create: (applicationId, session = {}, options) =>
-      call({ ...options, idempotent: session.externalId !== undefined }, (fetch) =>
-        http.POST(SESSIONS, { fetch, params: { path: { applicationId } }, body: session }),
-      ),
+    create: (applicationId, body = {}, options) => {
+      const params = { path: { applicationId } };
+      const idempotent = body.externalId !== undefined;
+      return call({ ...options, idempotent }, (fetch) => http.POST(SESSIONS, { fetch, params, body }));
+    },
 
     end: async (applicationId, sessionId, options) => {
-      const { session } = await call({ ...options, idempotent: true }, (fetch) =>
-        http.POST(`${SESSION}/end`, { fetch, params: { path: { applicationId, sessionId } } }),
-      );
-      return session;
+      const params = { path: { applicationId, sessionId } };
+      const policy = { ...options, idempotent: true };
+      return (await call(policy, (fetch) => http.POST(`${SESSION}/end`, { fetch, params }))).session;
     },
 
-    revoke: (applicationId, sessionId, options) =>
-      call({ ...options, idempotent: true }, (fetch) =>
-        http.DELETE(SESSION, { fetch, params: { path: { applicationId, sessionId } } }),
-      ),
-
-    revokeAll: async (applicationId, options = {}) => {
-      const { call: policy, query } = split(options);
-      refuseEmptyFilters(query);
-      return call(
-        { ...policy, timeoutMs: policy.timeoutMs ?? timeoutMs ?? REVOKE_ALL_TIMEOUT_MS, idempotent: true },
-        (fetch) => http.DELETE(SESSIONS, { fetch, params: { path: { applicationId }, query } }),
-      );
+    revoke: (applicationId, sessionId, options) => {
+      const params = { path: { applicationId, sessionId } };
+      return call(options, (fetch) => http.DELETE(SESSION, { fetch, params }));
     },
 
-    heartbeat: (applicationId, heartbeats, options) =>
-      call({ ...options, idempotent: true }, (fetch) =>
-        http.POST('/api/v1/applications/{applicationId}/heartbeats', {
-          fetch,
-          params: { path: { applicationId } },
-          body: { heartbeats },
-        }),
-      ),
+    revokeAll: async (applicationId, options) => {
+      const params = { path: { applicationId }, query: queryOf(options) };
+      refuseUndefinedFilters(params.query);
+      const policy = { ...options, defaultTimeoutMs: REVOKE_ALL_TIMEOUT_MS };
+      return call(policy, (fetch) => http.DELETE(SESSIONS, { fetch, params }));
+    },
 
-    counts: (applicationId, options) =>
-      call({ ...options, idempotent: true }, (fetch) =>
-        http.GET('/api/v1/applications/{applicationId}/session-counts', { fetch, params: { path: { applicationId } } }),
-      ),
+    heartbeat: (applicationId, heartbeats, options) => {
+      const params = { path: { applicationId } };
+      const policy = { ...options, idempotent: true };
+      return call(policy, (fetch) => http.POST(`${APPLICATION}/heartbeats`, { fetch, params, body: { heartbeats } }));
+    },
+
+    counts: (applicationId, options) => {
+      const params = { path: { applicationId } };
+      return call(options, (fetch) => http.GET(`${APPLICATION}/session-counts`, { fetch, params }));
+    },
   };
   return sessions;
 }
 
 /** An undefined filter would not be sent, and the revoke would be wider than meant. */
-function refuseEmptyFilters({ dryRun, maxCount, ...filters }: RevokeFilters & RevokeOptions): void {
+function refuseUndefinedFilters({ dryRun, maxCount, ...filters }: RevokeFilters & RevokeOptions = {}): void {
   for (const [name, value] of Object.entries(filters)) {
     if (value === undefined) {
-      throw new RollcallError(`The filter ${name} is undefined; leave it out to revoke whatever its value.`);
+      throw new RollcallError(`The filter ${name} is undefined.`);
     }
   }
 }

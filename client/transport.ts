@@ -8,20 +8,19 @@ import type { CallOptions, ClientOptions } from './types.ts';
 /** What a call hands to openapi-fetch in place of the global fetch. */
 type Fetch = (request: Request) => Promise<Response>;
 
+/** Where applications are, and what everything under one begins with. */
+export const APPLICATIONS = '/api/v1/applications';
+export const APPLICATION = `${APPLICATIONS}/{applicationId}` as const;
+
 /** How the resources reach the server. */
 export interface Transport {
   http: Client<paths>;
-  /** The limit that the client was made with, when it was. */
-  timeoutMs?: number;
-  /** Makes one call of the contract and answers its body. */
+  /** Makes one call of the contract and answers its body. Of the policy it reads no more than it knows. */
   call<T>(
-    policy: Policy,
+    policy: Policy | undefined,
     make: (fetch: Fetch) => Promise<{ data?: T; response: Response }>,
   ): Promise<NonNullable<T>>;
 }
-
-const TIMEOUT_MS = 10_000;
-const RETRIES = 2;
 
 export function createTransport(options: ClientOptions, timing: Timing): Transport {
   const http = createOpenApiClient<paths>({
@@ -32,41 +31,33 @@ export function createTransport(options: ClientOptions, timing: Timing): Transpo
   });
   return {
     http,
-    timeoutMs: options.timeoutMs,
-    async call(policy, make) {
+    async call(policy = {}, make) {
       let answer: Answer | undefined;
       const fetch: Fetch = async (request) => {
         // Taken apart once: a text can be sent again, a stream cannot. No operation has an empty body that means something.
         const body = (await request.text()) || undefined;
         const { url, method, headers } = request;
-        answer = await send(options, { url, method, headers, body }, withDefaults(policy, options), timing);
+        answer = await send(options, { url, method, headers, body }, policy, timing);
         return new Response(answer.body || null, answer.response);
       };
       try {
         const { data } = await make(fetch);
-        if (typeof data !== 'object' || data === null) throw new TypeError('The body is not a JSON object.');
+        if (typeof data !== 'object' || data === null) throw new TypeError('not a JSON object');
         return data;
       } catch (error) {
         if (error instanceof RollcallError || policy.signal?.aborted) throw error;
-        if (answer) throw new ResponseError(answer.response, answer.body, error);
+        if (answer) throw new ResponseError(answer.response, answer.body, { cause: error });
         throw new RollcallError('The request could not be made.', { cause: error });
       }
     },
   };
 }
 
-function withDefaults(policy: Policy, options: ClientOptions): Policy {
-  return {
-    ...policy,
-    timeoutMs: policy.timeoutMs ?? options.timeoutMs ?? TIMEOUT_MS,
-    retries: policy.retries ?? options.retries ?? RETRIES,
-  };
-}
-
-/** Takes the options that are for us out of an argument that carries query parameters too. */
-export function split<T extends CallOptions>(options: T): { call: CallOptions; query: Omit<T, keyof CallOptions> } {
+/** The query parameters in an argument that carries the options of the call too. */
+export function queryOf<T extends CallOptions>(options: T | undefined): Omit<T, keyof CallOptions> | undefined {
+  if (options === undefined) return undefined;
   const { signal, timeoutMs, retries, ...query } = options;
-  return { call: { signal, timeoutMs, retries }, query };
+  return query;
 }
 
 /**
