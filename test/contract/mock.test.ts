@@ -1,0 +1,182 @@
+// The mock: it answers every example of the contract, refuses what the server refuses, and nothing that is sent to it ends it.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startMock, type Mock } from '../../server/dev/mock.ts';
+import { CONTRACT, examplesOf, operations, statusOf, type Operation } from './contract.ts';
+
+const SESSIONS = '/api/v1/applications/7c9e6679-7425-40de-944b-e07fc1f90ae7/sessions';
+const AUTHORIZATION = { authorization: 'Bearer any' };
+const JSON_BODY = { ...AUTHORIZATION, 'content-type': 'application/json' };
+
+let mock: Mock;
+beforeAll(async () => { mock = await startMock(); });
+afterAll(() => mock.close());
+
+const get = (path: string, headers: Record<string, string> = AUTHORIZATION) => fetch(mock.url + path, { headers });
+const post = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = JSON_BODY) => fetch(mock.url + path, { method: 'POST', headers, body });
+const problem = (code: string, status: number) => ({ type: `/docs/errors#${code}`, status, title: expect.any(String), requestId: expect.any(String) });
+
+function call(to: Mock, { method, path, parameters, body }: Operation, query: string): Promise<Response> {
+  const concrete = path.replace(/\{(\w+)\}/g, (_all, name) => encodeURIComponent(String(parameters.find((one) => one.name === name)?.example)));
+  const sent = body && JSON.stringify(examplesOf(body.content)[0]?.value);
+  return fetch(`${to.url}${concrete}?${query}`, { method: method.toUpperCase(), headers: sent ? JSON_BODY : AUTHORIZATION, ...(sent && { body: sent }) });
+}
+
+describe.each(operations)('$id', (operation) => {
+  it('is in the table, with every example', () => {
+    const row = mock.table.split(/\n(?=\S)/).find((text) => text.includes(`(${operation.id})`)) ?? '';
+    expect(row.split(/ +/).slice(0, 2)).toEqual([operation.method.toUpperCase(), operation.path]);
+    const listed = [...row.matchAll(/(\d{3}) ([\w, ]+)/g)].flatMap(([, status, names]) => (names ?? '').trim().split(', ').map((name) => `${status} ${name}`));
+    expect(listed.sort()).toEqual(operation.answers.flatMap((answer) => answer.examples.map((example) => `${statusOf(answer, example)} ${example.name}`)).sort());
+  });
+
+  it.each(operation.answers.flatMap((answer) => answer.examples.map((example) => ({ status: statusOf(answer, example), ...example }))))(
+    'answers $status $name when asked to', async ({ status, name, value, mediaType }) => {
+      const answered = await call(mock, operation, `__code=${status}&__example=${name}`);
+      expect(answered.status).toBe(status);
+      expect(answered.headers.get('content-type')).toBe(mediaType);
+      expect(await answered.json()).toEqual(value);
+    });
+
+  it('answers a success when nothing is asked for', async () => {
+    const { ok, status } = await call(mock, operation, '');
+    expect({ ok, status }).toEqual({ ok: true, status: operation.answers.some((answer) => answer.status === '201') ? 201 : 200 });
+  });
+});
+
+describe('choosing an answer', () => {
+  it('finds the status of an example by its name', async () => {
+    expect((await get(`${SESSIONS}?__example=invalidCursor`)).status).toBe(400);
+    expect(await (await get(`${SESSIONS}?__example=empty`)).json()).toEqual({ items: [] });
+  });
+
+  it('takes a Prefer header too', async () => {
+    const answered = await get(SESSIONS, { ...AUTHORIZATION, prefer: 'code=503, example=issuerUnavailable' });
+    expect(await answered.json()).toMatchObject(problem('issuer-unavailable', 503));
+    expect(answered.headers.get('retry-after')).toBe('2');
+  });
+
+  it.each([['__example=emtpy', '/query/__example', 'sessions, empty'], ['__code=418', '/query/__code', '200, 400'], ['__delay=99999', '/query/__delay', '10000']])(
+    'refuses %s and says what there is', async (query, pointer, detail) => {
+      const answered = await get(`${SESSIONS}?${query}`);
+      expect(answered.status).toBe(400);
+      expect(await answered.json()).toMatchObject({ ...problem('invalid-request', 400), errors: [{ pointer, detail: expect.stringContaining(detail) }] });
+    });
+
+  it('waits when told to, refusals included', async () => {
+    for (const path of [`${SESSIONS}?__delay=120`, `${SESSIONS}?__delay=120&limit=0`]) {
+      const started = performance.now();
+      await get(path);
+      expect(performance.now() - started).toBeGreaterThanOrEqual(115); // timers may fire a little early
+    }
+  });
+
+  it('does not pass off an example that breaks the contract', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'rollcall-mock-'));
+    await writeFile(join(folder, 'broken.yaml'), (await readFile(CONTRACT, 'utf8')).replace('disconnectedCount: 42', 'disconnectedCount: many'));
+    const broken = await startMock({ spec: join(folder, 'broken.yaml') });
+    try {
+      const revoke = operations.find(({ id }) => id === 'revokeSessions') as Operation; // the sentence above is about it
+      expect((await call(broken, revoke, '__example=revoked')).status).toBe(500);
+      expect((await call(broken, revoke, '__example=preview')).status).toBe(200);
+    } finally {
+      await broken.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe('refusals', () => {
+  it.each([{}, { authorization: 'Basic YTpi' }, { authorization: 'Bearer' }])('are 401 without a bearer token: %o', async (headers) => {
+    const answered = await get(SESSIONS, headers as Record<string, string>); // a union of literals otherwise
+    expect(answered.status).toBe(401);
+    expect(answered.headers.get('www-authenticate')).toMatch(/^Bearer/);
+    expect(await answered.json()).toEqual({ ...problem('unauthorized', 401), detail: 'Send one as Authorization: Bearer <token>.' });
+  });
+
+  it.each([
+    ['limit=5000', [{ pointer: '/query/limit', detail: 'must be <= 1000' }]],
+    ['clientname=x&userId=', [{ pointer: '/query/clientname', detail: 'is not a parameter of this operation' }, { pointer: '/query/userId', detail: 'must not be empty' }]],
+    ['limit=1&limit=2', [{ pointer: '/query/limit', detail: 'must not be repeated' }]],
+    ['derivedStatus=idle,nope', [{ pointer: '/query/derivedStatus/1', detail: expect.stringMatching(/^must be equal/) }]],
+  ])('are about the request that was made: %s', async (query, errors) => {
+    const answered = await get(`${SESSIONS}?${query}`);
+    expect(answered.headers.get('content-type')).toBe('application/problem+json');
+    expect(await answered.json()).toMatchObject({ ...problem('invalid-request', 400), errors });
+  });
+
+  it.each([
+    ['{', JSON_BODY, 'invalid-request', 400], ['null', JSON_BODY, 'invalid-request', 400], ['"x"', JSON_BODY, 'invalid-request', 400],
+    ['{"ключ":1,"a/b":2,"😀":3}', JSON_BODY, 'invalid-request', 400], ['{"__proto__":{}}', JSON_BODY, 'invalid-request', 400],
+    [Uint8Array.of(0xff, 0xfe, 0x7b), JSON_BODY, 'invalid-request', 400],
+    ['a=b', { ...AUTHORIZATION, 'content-type': 'application/x-www-form-urlencoded' }, 'unsupported-media-type', 415],
+    ['x'.repeat(600_000), JSON_BODY, 'payload-too-large', 413],
+  ] as const)('are given to a body like %.20s', async (body, headers, code, status) => {
+    const answered = await post(SESSIONS, body, headers);
+    expect(await answered.json()).toMatchObject(problem(code, status));
+    expect(answered.status).toBe(status);
+  });
+
+  it.each(['/api/v1/applications/%ff/sessions', '/api/v1/applications/%E0%A4%A/sessions', '//', '/', '*', '/%', `http://x${SESSIONS}`, `${SESSIONS}/`, SESSIONS.toUpperCase(), '/api/v1/../v1/applications', `${SESSIONS}#x`])(
+    'are 404 for %s', async (path) => {
+      const { port } = new URL(mock.url);
+      const sent = request({ host: '127.0.0.1', port, path, headers: AUTHORIZATION }).end();
+      const [answered] = await once(sent, 'response');
+      answered.resume();
+      expect(answered.statusCode).toBe(404);
+      expect(answered.headers['content-type']).toBe('application/problem+json');
+      expect((await get(SESSIONS)).status).toBe(200);
+    });
+
+  it('are 405 for a method the path does not take, with those it does', async () => {
+    const answered = await fetch(mock.url + SESSIONS, { method: 'PUT' });
+    expect(await answered.json()).toMatchObject(problem('method-not-allowed', 405));
+    expect(answered.headers.get('allow')).toBe('GET, HEAD, POST, DELETE, OPTIONS');
+  });
+});
+
+describe('HTTP', () => {
+  it('answers HEAD as it does GET, without the body', async () => {
+    const [full, head] = [await get(SESSIONS), await fetch(mock.url + SESSIONS, { method: 'HEAD', headers: AUTHORIZATION })];
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-length')).toBe(String((await full.arrayBuffer()).byteLength));
+    expect(await head.text()).toBe('');
+  });
+
+  it('does not mind any Accept header', async () => {
+    for (const accept of ['foo', 'text/html', ';;', 'application/json']) expect((await get(`${SESSIONS}?__code=404`, { ...AUTHORIZATION, accept })).status).toBe(404);
+  });
+
+  it('lets a page of any origin call it and read its headers', async () => {
+    const preflight = await fetch(mock.url + SESSIONS, { method: 'OPTIONS', headers: {
+      origin: 'http://localhost:5173', 'access-control-request-method': 'DELETE', 'access-control-request-headers': 'authorization' } });
+    expect(preflight.status).toBe(204);
+    expect(Object.fromEntries(preflight.headers)).toMatchObject({
+      'access-control-allow-origin': 'http://localhost:5173', 'access-control-allow-methods': 'DELETE', 'access-control-allow-headers': 'authorization' });
+    const answered = await get(`${SESSIONS}?__code=429`, { ...AUTHORIZATION, origin: 'http://localhost:5173' });
+    expect(answered.headers.get('access-control-allow-origin')).toBe('http://localhost:5173');
+    expect(answered.headers.get('access-control-expose-headers')).toMatch(/\bX-Request-Id\b.*\bRetry-After\b/);
+  });
+});
+
+describe('npm run mock', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('says what it is, and leaves at once on %s', async (signal) => {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../../server/dev/mock.ts', import.meta.url)), '--port', '0']);
+    let printed = '';
+    for await (const chunk of child.stdout) if ((printed += chunk).includes('(allowCredential)')) break;
+    const [first, second] = printed.split('\n');
+    const url = /^Rollcall mock on (http:\/\/127\.0\.0\.1:\d+)$/.exec(first ?? '')?.[1] ?? '';
+    expect(second).toMatch(/stateless/);
+    const hanging = fetch(`${url}${SESSIONS}?__delay=10000`, { headers: AUTHORIZATION }).catch(() => 'cut');
+    expect((await fetch(url + SESSIONS, { headers: AUTHORIZATION })).status).toBe(200);
+    child.kill(signal);
+    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await hanging).toBe('cut');
+  });
+});
