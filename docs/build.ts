@@ -27,7 +27,7 @@ export async function build(folder = here('site')): Promise<void> {
 async function buildReference(): Promise<string> {
   const scratch = await mkdtemp(join(tmpdir(), 'rollcall-docs-'));
   try {
-    const { code, output } = await redocly('build-docs', here('../openapi.yaml'), '--config', here('redocly-docs.yaml'),
+    const { code, output } = await redocly('build-docs', here('../openapi.yaml'), '--config', here('redocly.yaml'),
       '--lint-config', 'off', '--inlineBundle', '--output', join(scratch, 'index.html'));
     if (code !== 0) throw new Error(`The reference cannot be built.\n${output}`);
     return confine(await readFile(join(scratch, 'index.html'), 'utf8'));

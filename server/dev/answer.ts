@@ -24,8 +24,7 @@ export function createAnswer(operations: Operation[]): (asked: Asked) => Promise
     const input: IHttpRequest = {
       method: operation.method as IHttpRequest['method'], // it is one of the contract's, in lower case
       url: { path, query: Object.fromEntries([...query].filter(([name]) => !CONTROLS.includes(name))) },
-      // No Accept: like the server, the mock has one form of each answer and does not negotiate.
-      headers: Object.fromEntries(Object.entries(headers).flatMap(([name, value]) => typeof value === 'string' && name !== 'accept' ? [[name, value]] : [])),
+      headers: { ...plain(headers), ...(content !== undefined && { 'content-type': 'application/json' }) },
       ...(content !== undefined && { body: content }),
     };
     const outcome = await prism.request(input, operations, { ...CONFIG, mock: choose(operation, query, headers) })();
@@ -86,6 +85,13 @@ function refuseOddQuery({ request }: Operation, query: URLSearchParams): void {
   });
   if (parts.length) throw invalid(...parts);
 }
+
+/**
+ * What Prism may see of the headers. No Accept: like the server, the mock has one form of each answer and does not negotiate. Nothing about
+ * the body, which has been read: a Content-Type on a GET is no mistake.
+ */
+const plain = (headers: IncomingHttpHeaders): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).flatMap(([name, value]) => typeof value === 'string' && !/^(accept|content-.*|transfer-encoding)$/.test(name) ? [[name, value]] : []));
 
 /** Prism lowers the case of parameters' names, and begins its sentences with what the pointer says already. */
 function toPart({ request }: Operation, { path = ['body'], message }: { path?: string[]; message: string }): InvalidPart {

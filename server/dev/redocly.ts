@@ -8,6 +8,7 @@ export interface Ran { code: number; output: string }
 
 /** Never rejects because of what the command found: its exit code and everything it printed are the answer. */
 export function redocly(...args: string[]): Promise<Ran> {
+  // For build-docs this variable outweighs the configuration: without it the page reports to its maker from the reader's browser.
   const env = { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' };
   return new Promise((resolve, reject) => {
     const child = execFile(process.execPath, [CLI, ...args], { env, maxBuffer: 16_000_000 }, (error, stdout, stderr) => {
