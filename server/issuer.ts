@@ -3,7 +3,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, ty
 import { Problem } from './problem.ts';
 
 /** For discovery and keys together, so that a caller has an answer within two seconds. */
-const TIMEOUT_MS = 2_000;
+const TIMEOUT_MS = 1_800;
 const MOST_BYTES = 256 * 1024;
 /** Between the starts of two attempts, whatever came of the first. It is also how long a rotated key may go unnoticed. */
 const COOLDOWN_MS = 5_000;
