@@ -56,8 +56,8 @@ export interface Sessions {
    * Throws out every connected session that matches; **without a filter, every one there is**. `dryRun: true` changes
    * nothing and answers `matchedCount`; with `maxCount`, more matches are a 409 `revocation-too-large` and nothing changes.
    *
-   * A filter that is present but `undefined` is refused before anything is sent, so that a user who was not found does
-   * not become "everybody". Repeating is safe, but when an answer was lost on the way, `disconnectedCount` is that of the
+   * A filter or a bound that is present but `undefined` is refused before anything is sent, so that a user who was not
+   * found does not become "everybody". Repeating is safe, but when an answer was lost on the way, `disconnectedCount` is that of the
    * last attempt: `revocations.list` has them all. Needs `sessions:revoke`.
    */
   revokeAll(applicationId: string, options?: RevokeFilters & RevokeOptions): Promise<RevokeResult>;
@@ -111,7 +111,7 @@ export function createSessions({ http, call }: Transport): Sessions {
 
     revokeAll: async (applicationId, options) => {
       const params = { path: { applicationId }, query: queryOf(options) };
-      refuseUndefinedFilters(params.query);
+      refuseUndefined(params.query);
       const policy = { ...options, defaultTimeoutMs: REVOKE_ALL_TIMEOUT_MS };
       return call(policy, (fetch) => http.DELETE(SESSIONS, { fetch, params }));
     },
@@ -130,11 +130,9 @@ export function createSessions({ http, call }: Transport): Sessions {
   return sessions;
 }
 
-/** An undefined filter would not be sent, and the revoke would be wider than meant. */
-function refuseUndefinedFilters({ dryRun, maxCount, ...filters }: RevokeFilters & RevokeOptions = {}): void {
-  for (const [name, value] of Object.entries(filters)) {
-    if (value === undefined) {
-      throw new RollcallError(`The filter ${name} is undefined.`);
-    }
+/** What is undefined would not be sent, and the revoke would be wider than meant. */
+function refuseUndefined(query: RevokeFilters & RevokeOptions = {}): void {
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined) throw new RollcallError(`The option ${name} is undefined.`);
   }
 }

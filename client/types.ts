@@ -52,23 +52,23 @@ export interface Page<Item> {
 /** What every call takes as its last argument. */
 export interface CallOptions {
   /** Cuts the call short, while it waits to try again too. The call then rejects with `signal.reason`. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds that one attempt may take, its body included; 0 is no limit. Default: the client's. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** How often a call that is safe to repeat is tried again. Default: the client's. */
-  retries?: number;
+  retries?: number | undefined;
 }
 
 /** Options of a call that walks over all pages. */
 export interface ListOptions extends CallOptions {
   /** Items per request, 1 to 1,000; default 100. Not the total: `break` out of the loop when you have enough. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** Options of a call that reads one page. */
 export interface PageOptions extends ListOptions {
   /** The `nextCursor` of the page before. */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** Which sessions to list: exact, case-sensitive, and all must hold. Without any: those that are active or idle. */
@@ -87,11 +87,11 @@ export interface ClientOptions {
   /** The bearer token, or a function that is asked for one before every attempt, so that a refreshed token is used at once. */
   token: string | (() => string | Promise<string>);
   /** Milliseconds that one attempt may take, its body included; 0 is no limit. Default 10,000, and 60,000 for bulk revokes. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** How often a call that is safe to repeat is tried again. Default 2. */
-  retries?: number;
+  retries?: number | undefined;
   /** Sent with every request, such as `X-Request-Id`, or `Prefer` to a mock. */
-  headers?: Record<string, string>;
+  headers?: Record<string, string> | undefined;
   /** Used instead of the global `fetch`. */
-  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
 }
