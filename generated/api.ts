@@ -337,8 +337,6 @@ export interface components {
         ShortText: string;
         /** @description A hostname as the client reported it, without control characters. */
         HostnameText: string;
-        /** @description A user agent as the client reported it, without control characters. */
-        UserAgentText: string;
         /** @description An identifier of yours, without control characters; compared exactly. */
         OpaqueId: string;
         /**
@@ -352,13 +350,13 @@ export interface components {
          */
         DisconnectReason: "revoked" | "ended" | "lost";
         /** @description What the client said of itself in MCP (`name`, `version`, `title`), and anything else it said. At most 8 KB as JSON and 16 levels deep. */
-        ClientInfo: {
+        ClientInfo: ({
             name?: components["schemas"]["ShortText"];
             version?: components["schemas"]["ShortText"];
             title?: components["schemas"]["ShortText"];
         } & {
             [key: string]: unknown;
-        };
+        }) | null;
         /** @description One client's connection to one application. */
         Session: {
             /**
@@ -411,8 +409,7 @@ export interface components {
             hostname: string | null;
             /** @description The client's user agent, as it reported it. */
             userAgent: string | null;
-            /** @description What the client said of itself. */
-            clientInfo: components["schemas"]["ClientInfo"] | null;
+            clientInfo: components["schemas"]["ClientInfo"];
             /** @description Your id of the user behind the client. */
             userId?: string;
             /** @description Your id of the connection. */
@@ -445,11 +442,10 @@ export interface components {
              */
             tokenExpiresAt?: string;
             /** @description The client's host, when it is known. */
-            hostname?: components["schemas"]["HostnameText"] | null;
+            hostname?: string | null;
             /** @description The client's user agent, when it is known. */
-            userAgent?: components["schemas"]["UserAgentText"] | null;
-            /** @description What the client said of itself. */
-            clientInfo?: components["schemas"]["ClientInfo"] | null;
+            userAgent?: string | null;
+            clientInfo?: components["schemas"]["ClientInfo"];
         };
         ConnectedSession: {
             session: components["schemas"]["Session"];
@@ -797,7 +793,6 @@ export interface components {
 }
 export type ShortText = components['schemas']['ShortText'];
 export type HostnameText = components['schemas']['HostnameText'];
-export type UserAgentText = components['schemas']['UserAgentText'];
 export type OpaqueId = components['schemas']['OpaqueId'];
 export type DerivedStatus = components['schemas']['DerivedStatus'];
 export type DisconnectReason = components['schemas']['DisconnectReason'];

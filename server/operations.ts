@@ -15,8 +15,8 @@ type Param<O, In extends string> = O extends { parameters: { [K in In]?: infer P
 type Body<O> = O extends { requestBody: { content: { 'application/json': infer B } } } ? B
   : O extends { requestBody?: { content: { 'application/json': infer B } } } ? B | undefined : undefined;
 
-/** Headers a status must carry (`required: true` in the contract), less those that every answer has. */
-type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as {} extends Pick<H, K> ? never : string extends K ? never : K]: H[K] } : {};
+/** Headers a status carries, less the one that every answer has. */
+type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as string extends K ? never : K extends 'X-Request-Id' ? never : K]: H[K] } : {};
 type WithHeaders<R> = {} extends Headers<R> ? { headers?: never } : { headers: Headers<R> };
 
 /** One member per documented success: the status is the discriminant, the body is the documented one. */

@@ -65,7 +65,7 @@ export function invalid(...errors: InvalidPart[]): Problem {
 }
 
 /** What Express, its body parser and the validator throw; everything else is a defect of ours. */
-interface ForeignError { status?: number; type?: string; limit?: number; headers?: Record<string, string>; errors?: { path: string; message: string }[]; path?: string; message?: string }
+interface ForeignError { status?: number; type?: string; limit?: number; headers?: Record<string, string>; errors?: { path: string; message: string; errorCode: string }[]; path?: string; message?: string }
 
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -73,8 +73,8 @@ export function toProblem(error: unknown): Problem {
   switch (status) {
     case 400:
       if (type === 'entity.parse.failed') return invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
-      if (errors) return invalid(...errors.map(({ path, message }) => ({ pointer: pointer(path), detail: message })));
-      if (path?.startsWith('/query/')) return invalid({ pointer: pointer(path), detail: (message ?? '').replace(/^Empty value.*/, 'must not be empty') });
+      if (errors) return invalid(...errors.map(({ path, message, errorCode }) => ({ pointer: pointer(path), detail: details[errorCode] ?? message })));
+      if (path?.startsWith('/query/')) return invalid({ pointer: pointer(path), detail: message ?? 'is malformed' });
       if (type) return invalid({ pointer: '/body', detail: 'could not be read' });
       return new Problem('not-found', { cause: error }); // a path that does not decode names nothing
     case 401: return new Problem('unauthorized', { headers: { 'WWW-Authenticate': 'Bearer' }, cause: error });
@@ -86,7 +86,15 @@ export function toProblem(error: unknown): Problem {
   }
 }
 
+/** Plainer words for what the validator says of these. */
+const details: Record<string, string> = {
+  'additionalProperties.openapi.validation': 'is not a field of this object',
+  'pattern.openapi.validation': 'has characters that are not allowed here',
+};
+
 const allow = (methods: string) => [methods, ...(/\bGET\b/.test(methods) ? ['HEAD'] : []), 'OPTIONS'].join(', ');
 
-/** The validator says `/body/a/b`, `/query/limit`, `/params/applicationId`, and `/body/a/0/b` for arrays. */
-const pointer = (path: string): string => path.replace(/^\/params\//, '/path/');
+/** The validator says `/params/x` where we say `/path/x`, and does not escape the name of an unknown field. */
+const pointer = (path: string): string => path.replace(/^\/params\//, '/path/')
+  .replace(/^(\/body(?:\/heartbeats\/\d+)?\/)([^]*[~/][^]*)$/, (whole, parent: string, name: string) => known(name) ? whole : parent + name.replaceAll('~', '~0').replaceAll('/', '~1'));
+const known = (rest: string): boolean => /^(?:clientInfo|heartbeats)(?:\/\w+)*$/.test(rest);

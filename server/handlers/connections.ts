@@ -1,0 +1,60 @@
+// What a backend, an adapter or a client reports: a connection opened, is still there, has ended.
+import { Problem, invalid } from '../problem.ts';
+import { displayName } from '../session.ts';
+import { Json, type Handlers } from '../operations.ts';
+import type { Caller } from '../auth.ts';
+import { found, ownerOf, refuseClaims, tenantOf, time } from './input.ts';
+import { presentSession } from './present.ts';
+import type { Dependencies } from './index.ts';
+
+const OF_THE_TOKEN = ['credentialId', 'credentialExpiresAt', 'tokenExpiresAt'];
+const ownCredential = ({ credentialId, expiresAt }: Caller) => ({ id: credentialId, expiresAt });
+
+export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
+  createSession: async ({ path, body = {}, caller }) => {
+    const owner = ownerOf(caller);
+    if (owner !== undefined) {
+      refuseClaims([{ body, pointer: '/body' }], OF_THE_TOKEN);
+      if (body.userId !== undefined && body.userId !== owner) throw invalid({ pointer: '/body/userId', detail: "must be the token's subject when the scope is sessions:connect" });
+    }
+    const credentialExpiresAt = time(body.credentialExpiresAt, '/body/credentialExpiresAt') ?? null;
+    const connected = found(await store.connect(tenantOf(caller, path), {
+      name: displayName({ ...body, clientInfo: body.clientInfo }),
+      userId: body.userId ?? owner,
+      externalId: body.externalId,
+      hostname: body.hostname ?? null,
+      userAgent: body.userAgent ?? null,
+      clientInfo: body.clientInfo ?? null,
+      credential: owner !== undefined ? ownCredential(caller) : body.credentialId === undefined ? undefined : { id: body.credentialId, expiresAt: credentialExpiresAt },
+      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(body.tokenExpiresAt, '/body/tokenExpiresAt') ?? null,
+      owner: owner ?? '',
+    }));
+    if (connected.outcome === 'credential-revoked') {
+      throw new Problem('credential-revoked', { detail: 'The client has to authenticate again and connect with a new credential.' });
+    }
+    const { outcome, session, generation } = connected;
+    const answer = new Json<never>(`{"session":${presentSession(session, store.now(), idleAfter)},"generation":${generation}}`);
+    return outcome === 'found' ? { status: 200, body: answer }
+      : { status: 201, body: answer, headers: { Location: `/api/v1/applications/${path.applicationId}/sessions/${session.id}` } };
+  },
+
+  recordHeartbeats: async ({ path, body: { heartbeats }, caller }) => {
+    const owner = ownerOf(caller);
+    if (owner !== undefined) refuseClaims(heartbeats.map((body, index) => ({ body, pointer: `/body/heartbeats/${index}` })), OF_THE_TOKEN);
+    const result = found(await store.recordHeartbeats(tenantOf(caller, path), owner, heartbeats.map((beat, index) => {
+      const at = (field: 'lastActiveAt' | 'tokenExpiresAt' | 'credentialExpiresAt') => time(beat[field], `/body/heartbeats/${index}/${field}`);
+      return {
+        sessionId: beat.sessionId,
+        lastActiveAt: at('lastActiveAt'),
+        tokenExpiresAt: owner !== undefined ? caller.expiresAt : at('tokenExpiresAt'),
+        credential: owner !== undefined ? ownCredential(caller) : beat.credentialId === undefined ? undefined : { id: beat.credentialId, expiresAt: at('credentialExpiresAt') ?? null },
+      };
+    })));
+    return { status: 200, body: result };
+  },
+
+  endSession: async ({ path, caller }) => {
+    const session = found(await store.endSession(tenantOf(caller, path), ownerOf(caller), path.sessionId));
+    return { status: 200, body: new Json(`{"session":${presentSession(session, store.now(), idleAfter)}}`) };
+  },
+}) satisfies Partial<Handlers>;

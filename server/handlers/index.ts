@@ -1,0 +1,20 @@
+// All handlers: total over the contract, by type.
+import type { Handlers } from '../operations.ts';
+import type { Store } from '../store/store.ts';
+import { applicationHandlers } from './applications.ts';
+import { connectionHandlers } from './connections.ts';
+import { revocationHandlers } from './revocations.ts';
+import { sessionHandlers } from './sessions.ts';
+
+export interface Dependencies {
+  readonly store: Store;
+  /** ms without activity after which a connected session is idle */
+  readonly idleAfter: number;
+}
+
+export const createHandlers = (dependencies: Dependencies): Handlers => ({
+  ...applicationHandlers(dependencies),
+  ...connectionHandlers(dependencies),
+  ...revocationHandlers(dependencies),
+  ...sessionHandlers(dependencies),
+});

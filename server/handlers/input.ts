@@ -1,0 +1,34 @@
+// What handlers read from a call beyond what the contract's schema can say.
+import { invalid, notFound } from '../problem.ts';
+import type { Caller } from '../auth.ts';
+import type { Actor, Tenant } from '../store/store.ts';
+
+/** Milliseconds since the epoch. The schema has seen to the form, but `23:59:60Z` has it too. */
+export function time(text: string | undefined, pointer: string): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw invalid({ pointer, detail: 'must be a moment that exists' });
+  return ms;
+}
+
+export const tenantOf = ({ organizationId, applicationId: boundTo }: Caller, { applicationId }: { applicationId: string }): Tenant =>
+  ({ organizationId, applicationId, boundTo });
+
+export const actorOf = ({ subject }: Caller, requestId: string): Actor => ({ subject, requestId });
+
+/** Whose sessions the caller may touch: with `sessions:connect` alone its own, else (undefined) all of the application. */
+export const ownerOf = ({ scopes, subject }: Caller): string | undefined => scopes.has('sessions:write') ? undefined : subject;
+
+/** @throws Problem not-found, for what the store says is not there. */
+export function found<T>(value: T | undefined): T {
+  if (value === undefined) throw notFound();
+  return value;
+}
+
+/** A token for a client's own sessions speaks for its credential itself. @throws Problem invalid-request */
+export function refuseClaims(items: readonly { body: object; pointer: string }[], fields: readonly string[]): void {
+  const errors = items.flatMap(({ body, pointer }) => fields.filter((field) => field in body)
+    .map((field) => ({ pointer: `${pointer}/${field}`, detail: 'comes from the token when the scope is sessions:connect' })));
+  if (errors.length > 0) throw invalid(...errors);
+}
+

@@ -1,0 +1,73 @@
+// The service, put together: config -> store -> app -> background work -> listen. `main.ts` runs it as a process, tests in their own.
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Logger } from 'pino';
+import { createApp } from './app.ts';
+import { createVerifier } from './auth.ts';
+import { startBackground } from './background.ts';
+import type { Config } from './config.ts';
+import { createHandlers } from './handlers/index.ts';
+import { readOrCreateSigningKey, type SigningKey } from './keys.ts';
+import { createStore } from './store/index.ts';
+import { openSqlite } from './store/sqlite.ts';
+import type { Store } from './store/store.ts';
+
+export interface Service {
+  readonly url: string;
+  readonly store: Store;
+  /** The key that signs our own tokens; none where an issuer is configured. */
+  readonly signingKey: SigningKey | undefined;
+  /** Lets requests in hand finish, then lets go of everything. */
+  close(): Promise<void>;
+}
+
+export interface ServiceOptions {
+  readonly log: Logger;
+  /** The store's clock and the tokens'; ms since the epoch. */
+  readonly now?: () => number;
+  readonly validateResponses?: boolean;
+  /** Off in tests that do the background work themselves. */
+  readonly background?: boolean;
+}
+
+/** @throws Error in words for the operator, when the store cannot be opened or the port not be had. */
+export async function startService(config: Config, { log, now = Date.now, validateResponses = false, background = true }: ServiceOptions): Promise<Service> {
+  const db = openSqlite(config.DATA_DIR);
+  const signingKey = config.AUTH_ISSUER ? undefined : await readOrCreateSigningKey(config.DATA_DIR);
+  const store = createStore(db, {
+    now, idleAfter: config.IDLE_AFTER, lease: config.LEASE, retention: config.RETENTION,
+    eventRetention: config.EVENT_RETENTION, auditRetention: config.AUDIT_RETENTION,
+  });
+  await store.interruptRevocations(now() + 1);
+  let closing = false;
+  const app = createApp({
+    handlers: createHandlers({ store, idleAfter: config.IDLE_AFTER }),
+    verifier: createVerifier({ config, localKey: signingKey, now, onIssuerFailure: (err) => log.warn({ err }, 'the issuer is out of reach') }),
+    log, validateResponses, corsOrigins: config.CORS_ORIGINS,
+    notReady: async () => closing ? ['the server is shutting down'] : store.check().then(() => [], () => ['the store is out of reach']),
+  });
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 10_000 }, app);
+  try {
+    await listen(server, config);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  const stopBackground = background ? startBackground(store, log) : async () => {};
+  const { address, port, family } = server.address() as AddressInfo; // it listens on TCP
+  return {
+    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, store, signingKey,
+    async close() {
+      closing = true;
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      await Promise.all([closed, stopBackground()]);
+      await store.close();
+    },
+  };
+}
+
+const listen = (server: Server, { PORT, HOST }: Config) => new Promise<void>((resolve, reject) => {
+  server.once('error', (error: NodeJS.ErrnoException) => reject(error.code === 'EADDRINUSE' ? new Error(`PORT ${PORT} on ${HOST} is taken; choose another`, { cause: error }) : error));
+  server.listen(PORT, HOST, resolve);
+});

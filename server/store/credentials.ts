@@ -1,0 +1,91 @@
+// Which credentials sessions have used, and which are denied because of a revoke.
+import { statements, type Queries } from './database.ts';
+import { applicationOf, audit, type Context } from './context.ts';
+import type { Credential, Page, Store } from './store.ts';
+
+/** Rows looked at for one page; a page may be short. */
+const SCAN = 5_000;
+
+export function credentials(context: Context) {
+  const { db, now, retention } = context;
+  const { dialect } = db;
+  const sql = statements('credentials');
+
+  // A session that a revoke-all ended keeps its credentials where they were until it is settled; they are denied all the same.
+  const unsettled = `session_credentials c
+    join revocations r on r.application_id = c.application_id and r.generation = c.generation and r.settled_at is null
+    join sessions s on s.application_id = c.application_id and s.id = c.session_id`;
+  const deniedUntil = (revokedAt: string) => `coalesce(c.expires_at, s.token_expires_at, ${revokedAt})`;
+
+  const isDenied = sql(`select 1 as yes from revoked_credentials where application_id = $1 and credential_id = $2 and denied_until > $3
+    union all select 1 from ${unsettled}
+      where c.application_id = $1 and c.credential_id = $2 and ${deniedUntil('r.created_at + $4')} > $3 limit 1`);
+  const remember = sql(`insert into session_credentials (application_id, session_id, credential_id, generation, expires_at) values ($1, $2, $3, $4, $5)
+    on conflict (application_id, session_id, credential_id) do update set expires_at = coalesce(excluded.expires_at, session_credentials.expires_at)`);
+  const forgetExpired = sql(`delete from session_credentials where application_id = $1 and session_id = $2 and expires_at <= $3 and credential_id <> $4`);
+  const forget = sql(`delete from session_credentials where application_id = $1 and session_id in ${dialect.uuids(2)}`);
+  const deny = sql(`insert into revoked_credentials (application_id, credential_id, denied_until)
+    select c.application_id, c.credential_id, max(${deniedUntil('$3')})
+    from session_credentials c join sessions s on s.application_id = c.application_id and s.id = c.session_id
+    where c.application_id = $1 and c.session_id in ${dialect.uuids(2)} and ${deniedUntil('$3')} > $4
+    group by c.application_id, c.credential_id order by c.credential_id
+    on conflict (application_id, credential_id) do update set denied_until = ${dialect.greatest('excluded.denied_until', 'revoked_credentials.denied_until')}`);
+  const settledPage = sql(`select credential_id as "credentialId", denied_until as "deniedUntil" from revoked_credentials
+    where application_id = $1 and credential_id > $2 and denied_until > $3 order by credential_id limit $4`);
+  const unsettledPage = sql(`select c.credential_id as "credentialId", ${deniedUntil('r.created_at + $4')} as "deniedUntil" from ${unsettled}
+    where c.application_id = $1 and c.credential_id > $2 and ${deniedUntil('r.created_at + $4')} > $3 order by c.credential_id limit $5`);
+  const allowSettled = sql('delete from revoked_credentials where application_id = $1 and credential_id = $2 and denied_until > $3');
+  const allowUnsettled = sql(`delete from session_credentials where application_id = $1 and credential_id = $2 and generation in (
+    select generation from revocations where application_id = $1 and generation is not null and settled_at is null)`);
+
+  async function denied(queries: Queries, applicationId: string, credentialId: string, at: number): Promise<boolean> {
+    return await queries.first(isDenied, applicationId, credentialId, at, retention) !== undefined;
+  }
+
+  return {
+    denied,
+    async remember(queries: Queries, applicationId: string, sessionId: string, generation: number, credential: Credential, at: number) {
+      await queries.run(forgetExpired, applicationId, sessionId, at, credential.id);
+      await queries.run(remember, applicationId, sessionId, credential.id, generation, credential.expiresAt);
+    },
+    forget: (queries: Queries, applicationId: string, sessionIds: readonly string[]) => queries.run(forget, applicationId, JSON.stringify(sessionIds)),
+    /** Denies what these sessions have used, as of the moment they were revoked. */
+    async deny(queries: Queries, applicationId: string, sessionIds: readonly string[], revokedAt: number) {
+      const ids = JSON.stringify(sessionIds);
+      await queries.run(deny, applicationId, ids, revokedAt + retention, now());
+      await queries.run(forget, applicationId, ids);
+    },
+
+    listRevokedCredentials: (async (tenant, { after = '', limit }) => {
+      if (!await applicationOf(db, tenant)) return undefined;
+      type Row = { credentialId: string; deniedUntil: number };
+      const at = now(), most = Math.max(limit + 1, SCAN);
+      // The unsettled first: settling moves rows from there to the other, never back.
+      const open = await db.all<Row>(unsettledPage, tenant.applicationId, after, at, retention, most);
+      const settled = await db.all<Row>(settledPage, tenant.applicationId, after, at, limit + 1);
+      const horizon = open.length === most ? open.at(-1)!.credentialId : undefined; // beyond it there may be more
+      const until = new Map<string, number>();
+      for (const { credentialId, deniedUntil } of [...settled, ...open]) {
+        if (horizon !== undefined && credentialId > horizon) continue;
+        until.set(credentialId, Math.max(until.get(credentialId) ?? 0, deniedUntil));
+      }
+      const found = [...until].map(([credentialId, deniedUntil]) => ({ credentialId, deniedUntil })).sort((a, b) => Buffer.compare(Buffer.from(a.credentialId), Buffer.from(b.credentialId)));
+      const items = found.slice(0, limit);
+      const more = found.length > limit || horizon !== undefined;
+      return { items, next: more ? items.at(-1)?.credentialId : undefined } satisfies Page<Row>;
+    }) satisfies Store['listRevokedCredentials'],
+
+    allowCredential: ((tenant, credentialId, actor) => db.transaction(async (tx) => {
+      await tx.lock(tenant.applicationId, 'shared');
+      if (!await applicationOf(tx, tenant)) return undefined;
+      const at = now();
+      if (!await denied(tx, tenant.applicationId, credentialId, at)) return false;
+      await tx.run(allowSettled, tenant.applicationId, credentialId, at);
+      await tx.run(allowUnsettled, tenant.applicationId, credentialId);
+      await audit(tx, context, tenant.applicationId, at, actor, { action: 'allowCredential', filter: { credentialId } });
+      return true;
+    })) satisfies Store['allowCredential'],
+  };
+}
+
+export type Credentials = ReturnType<typeof credentials>;

@@ -1,0 +1,62 @@
+// The store, put together over whichever database it is given.
+import { applications } from './applications.ts';
+import { createBeats } from './beats.ts';
+import type { Context } from './context.ts';
+import { counts } from './counts.ts';
+import { credentials } from './credentials.ts';
+import { statements, type Database } from './database.ts';
+import { heartbeats } from './heartbeats.ts';
+import { createIds } from './id.ts';
+import { lists } from './lists.ts';
+import { maintenance } from './maintenance.ts';
+import { revokes } from './revokes.ts';
+import { sessions } from './sessions.ts';
+import type { Store } from './store.ts';
+
+export interface StoreOptions {
+  /** The store's clock, ms since the epoch. */
+  readonly now: () => number;
+  /** All in ms. */
+  readonly idleAfter: number;
+  readonly lease: number;
+  readonly retention: number;
+  readonly eventRetention: number;
+  readonly auditRetention: number;
+}
+
+const ping = statements('store')('select 1 as one');
+
+export function createStore(db: Database, options: StoreOptions): Store {
+  const listeners = new Set<(applicationId: string) => void>();
+  const context: Context = {
+    ...options, db, newId: createIds(), beats: createBeats(),
+    ring: (applicationId) => { for (const listener of listeners) listener(applicationId); },
+  };
+  const denials = credentials(context);
+  const oneByOne = sessions(context, denials);
+  const walking = lists(context);
+  const { recordHeartbeats, flush } = heartbeats(context, oneByOne);
+  const { maintain, forget, settleRevocations, interruptRevocations } = maintenance(context, denials, flush);
+  const { connect, getSession, endSession, revokeSession } = oneByOne;
+  const { listRevokedCredentials, allowCredential } = denials;
+
+  return {
+    now: options.now,
+    ...applications(context),
+    connect, getSession, endSession, revokeSession,
+    pageSessions: walking.pageSessions,
+    ...revokes(context, denials, walking),
+    ...counts(context),
+    recordHeartbeats, listRevokedCredentials, allowCredential,
+    flush, maintain, forget, settleRevocations, interruptRevocations,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async check() { await db.first(ping); },
+    async close() {
+      await flush();
+      await db.close();
+    },
+  };
+}

@@ -1,0 +1,152 @@
+// Sessions one at a time: connecting, reading, ending.
+import type { Session } from '../session.ts';
+import { applicationOf, audit, eventWriter, tenantValues, visible, type Context, type VisibleApplication } from './context.ts';
+import type { Credentials } from './credentials.ts';
+import { statements, type Transaction } from './database.ts';
+import { createdAt } from './id.ts';
+import { CONNECTED, EXPIRED, LOST, OVER, sessionColumns, toSession, type SessionRow } from './rows.ts';
+import type { Connected, Credential, NewSession, Store } from './store.ts';
+
+export function sessions(context: Context, credentials: Credentials) {
+  const { db, now, newId, beats, ring } = context;
+  const sql = statements('sessions');
+  const events = eventWriter(context);
+
+  const joined = `sessions s left join session_activity b on b.application_id = s.application_id and b.id = s.id`;
+  const get = sql(`select ${sessionColumns}, a.generation as current, r.created_at as "revokedAt"
+    from applications a join sessions s on s.application_id = a.id
+    left join session_activity b on b.application_id = s.application_id and b.id = s.id
+    left join revocations r on r.application_id = s.application_id and r.generation = s.generation
+    where ${visible} and s.id = $4 and s.owner = coalesce($5, s.owner)`);
+  const find = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2 and s.owner = coalesce($3, s.owner)`);
+  const findExternal = sql(`select ${sessionColumns} from ${joined}
+    where s.application_id = $1 and s.generation = $2 and s.owner = $3 and s.external_id = $4 and s.state < ${OVER}`);
+  const insert = sql(`insert into sessions (application_id, id, generation, state, owner, user_id, client_name, hostname, external_id,
+    token_expires_at, connected_at, facts) values ($1, $2, $3, ${CONNECTED}, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing`);
+  const beat = sql(`insert into session_activity (application_id, id, beat_at, last_active_at) values ($1, $2, $3, $4)
+    on conflict (application_id, id) do update set beat_at = excluded.beat_at`);
+  const refresh = sql(`update sessions set
+      connected_at = case when state = ${LOST} then $4 else connected_at end,
+      disconnected_at = null,
+      token_expires_at = coalesce($5, token_expires_at),
+      state = case when coalesce($5, token_expires_at) <= $4 then ${EXPIRED} else ${CONNECTED} end
+    where application_id = $1 and id = $2 and generation = $3 and state < ${OVER}`);
+  const close = sql(`update sessions set state = ${OVER}, reason = $4, disconnected_at = coalesce(disconnected_at, $5),
+      last_active_at = coalesce((select b.last_active_at from session_activity b where b.application_id = $1 and b.id = $2), last_active_at)
+    where application_id = $1 and id = $2 and generation = $3 and state < ${OVER}`);
+  const still = sql('delete from session_activity where application_id = $1 and id = $2');
+  const keepActivity = sql('update sessions set last_active_at = $3 where application_id = $1 and id = $2');
+
+  /**
+   * Makes a session connected again and current: token, credential, and from lost to connected. The caller holds the application's lock and has
+   * seen that the row is not over and of the current generation; the statement asks again.
+   */
+  async function revive(tx: Transaction, applicationId: string, row: SessionRow, at: number, tokenExpiresAt: number | null, credential: Credential | undefined): Promise<boolean> {
+    if (await tx.run(refresh, applicationId, row.id, row.generation, at, tokenExpiresAt) === 0) return false;
+    if (credential) await credentials.remember(tx, applicationId, row.id, row.generation, credential, at);
+    await tx.run(beat, applicationId, row.id, at, row.lastActiveAt);
+    const changed = row.state === LOST || (tokenExpiresAt !== null && tokenExpiresAt !== row.tokenExpiresAt);
+    if (changed) await events.session(tx, applicationId, at, 'session.updated', row.id, row.generation);
+    return true;
+  }
+
+  /** The client left, or an operator threw it out: over for good. Answers how many connections that closed, 0 or 1. */
+  async function finish(tx: Transaction, applicationId: string, row: SessionRow, current: number, reason: 'ended' | 'revoked', at: number): Promise<0 | 1> {
+    if (row.generation < current || row.state === OVER) return 0;
+    await tx.run(close, applicationId, row.id, row.generation, reason, at);
+    await tx.run(still, applicationId, row.id);
+    const { lastActiveAt } = beats.overlay(applicationId, toSession(row, current, null));
+    if (lastActiveAt !== row.lastActiveAt) await tx.run(keepActivity, applicationId, row.id, lastActiveAt);
+    if (reason === 'revoked') await credentials.deny(tx, applicationId, [row.id], at);
+    else await credentials.forget(tx, applicationId, [row.id]);
+    if (row.state === LOST && reason === 'ended') return 0;
+    await events.session(tx, applicationId, at, 'session.disconnected', row.id, row.generation, reason);
+    return row.state === LOST ? 0 : 1;
+  }
+
+  async function create(tx: Transaction, app: VisibleApplication, session: NewSession, at: number): Promise<Session | undefined> {
+    const id = newId(at);
+    const facts = writeFacts(app, session, id);
+    const inserted = await tx.run(insert, app.id, id, app.generation, session.owner, session.userId ?? null, session.clientInfo?.name ?? null,
+      session.hostname, session.externalId ?? null, session.tokenExpiresAt, at, facts);
+    if (inserted === 0) return undefined; // another call with this externalId was faster
+    await tx.run(beat, app.id, id, at, null);
+    if (session.credential) await credentials.remember(tx, app.id, id, app.generation, session.credential, at);
+    await events.session(tx, app.id, at, 'session.connected', id, app.generation);
+    return { id, connectedAt: at, tokenExpiresAt: session.tokenExpiresAt, lastActiveAt: null, disconnectReason: null, disconnectedAt: null, facts };
+  }
+
+  const connect: Store['connect'] = async (tenant, session) => {
+    const { applicationId } = tenant;
+    for (;;) {
+      const result = await db.transaction(async (tx): Promise<Connected | 'again' | undefined> => {
+        await tx.lock(applicationId, 'shared');
+        const app = await applicationOf(tx, tenant);
+        if (!app) return undefined;
+        const at = now();
+        if (session.credential && await credentials.denied(tx, applicationId, session.credential.id, at)) return { outcome: 'credential-revoked' };
+        const there = session.externalId === undefined ? undefined
+          : await tx.first<SessionRow>(findExternal, applicationId, app.generation, session.owner, session.externalId);
+        if (!there) {
+          const created = await create(tx, app, session, at);
+          return created ? { outcome: 'created', session: created, generation: app.generation } : 'again';
+        }
+        if (!await revive(tx, applicationId, there, at, session.tokenExpiresAt, session.credential)) return 'again';
+        const row = await tx.first<SessionRow>(find, applicationId, there.id, null);
+        return row ? { outcome: 'found', session: beats.overlay(applicationId, toSession(row, app.generation, null)), generation: app.generation } : 'again';
+      });
+      if (result === 'again') continue;
+      if (result?.outcome === 'created' || result?.outcome === 'found') ring(applicationId);
+      return result;
+    }
+  };
+
+  const getSession: Store['getSession'] = async (tenant, sessionId) => readSession(tenant, undefined, sessionId);
+  async function readSession(tenant: Parameters<Store['getSession']>[0], owner: string | undefined, sessionId: string): Promise<Session | undefined> {
+    const row = await db.first<SessionRow & { current: number; revokedAt: number | null }>(get, ...tenantValues(tenant), sessionId, owner ?? null);
+    return row && beats.overlay(tenant.applicationId, toSession(row, row.current, row.revokedAt));
+  }
+
+  const endSession: Store['endSession'] = async (tenant, owner, sessionId) => {
+    const { applicationId } = tenant;
+    const found = await db.transaction(async (tx) => {
+      await tx.lock(applicationId, 'shared');
+      const app = await applicationOf(tx, tenant);
+      const row = app && await tx.first<SessionRow>(find, applicationId, sessionId, owner ?? null);
+      if (row) await finish(tx, applicationId, row, app.generation, 'ended', now());
+      return row !== undefined;
+    });
+    if (!found) return undefined;
+    ring(applicationId);
+    return readSession(tenant, owner, sessionId);
+  };
+
+  const revokeSession: Store['revokeSession'] = async (tenant, sessionId, actor) => {
+    const { applicationId } = tenant;
+    const count = await db.transaction(async (tx) => {
+      await tx.lock(applicationId, 'shared');
+      const app = await applicationOf(tx, tenant);
+      const row = app && await tx.first<SessionRow>(find, applicationId, sessionId, null);
+      if (!row) return undefined;
+      const at = now();
+      const count = await finish(tx, applicationId, row, app.generation, 'revoked', at);
+      await audit(tx, context, applicationId, at, actor, { action: 'revokeSession', filter: { sessionId }, count });
+      return count;
+    });
+    if (count !== undefined) ring(applicationId);
+    return count;
+  };
+
+  return { connect, getSession, endSession, revokeSession, revive };
+}
+
+export type Sessions = ReturnType<typeof sessions>;
+
+/** The members of a session that never change, as JSON without the braces: made once here, sent as they are ever after. */
+function writeFacts(app: VisibleApplication, { name, userId, externalId, hostname, userAgent, clientInfo }: NewSession, id: string): string {
+  return JSON.stringify({
+    name, agentId: app.id, organizationId: app.organizationId, hostname, userAgent, clientInfo,
+    createdAt: new Date(createdAt(id)).toISOString(), userId, externalId,
+  }).slice(1, -1);
+}
+
