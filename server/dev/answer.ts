@@ -3,10 +3,14 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { createLogger } from '@stoplight/prism-core';
 import { createInstance, type IHttpRequest } from '@stoplight/prism-http';
 import { invalid, notFound, Problem, type InvalidPart } from '../problem.ts';
+import { bodyErrors, clientInfoErrors, queryErrors } from '../query.ts';
 import { choose, CONTROLS, type Operation } from './examples.ts';
 
 export interface Asked { method: string; path: string; query: URLSearchParams; headers: IncomingHttpHeaders; body: Buffer; requestId: string }
 export interface Answered { status: number; headers: Record<string, string>; body: string }
+
+const USUAL_BODY = 64 * 1024;
+export const LARGEST_BODY = 512 * 1024;
 
 const CONFIG = { isProxy: false, checkSecurity: true, validateRequest: true, validateResponse: true, errors: false, upstreamProxy: undefined } as const;
 
@@ -19,8 +23,8 @@ export function createAnswer(operations: Operation[]): (asked: Asked) => Promise
     if (!/^Bearer +[\w.~+/-]+=*$/i.test(headers.authorization ?? '')) {
       throw new Problem('unauthorized', { detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' } });
     }
-    const content = readBody(operation, headers, body);
     refuseOddQuery(operation, query);
+    const content = readBody(operation, headers, body);
     const input: IHttpRequest = {
       method: operation.method as IHttpRequest['method'], // it is one of the contract's, in lower case
       url: { path, query: Object.fromEntries([...query].filter(([name]) => !CONTROLS.includes(name))) },
@@ -59,15 +63,25 @@ function decodes(path: string): boolean {
   try { return typeof decodeURIComponent(path) === 'string'; } catch { return false; }
 }
 
-function readBody({ request }: Operation, headers: IncomingHttpHeaders, body: Buffer): unknown {
-  if (!request?.body) return undefined;
-  if (!body.length && !request.body.required) return undefined;
-  if (headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() !== 'application/json') {
+/** As the server reads it: no body is an empty one. */
+function readBody({ iid, request }: Operation, headers: IncomingHttpHeaders, body: Buffer): unknown {
+  if (!request?.body) {
+    if (body.length) throw invalid({ pointer: '/body', detail: 'must be empty: this operation takes no body' });
+    return undefined;
+  }
+  if (!body.length) return {};
+  const [, type, charset = 'utf-8'] = /^\s*([^;\s]*)\s*(?:;\s*charset\s*=\s*"?([^";\s]+))?/i.exec(headers['content-type'] ?? '') ?? [];
+  if (type?.toLowerCase() !== 'application/json' || charset.toLowerCase() !== 'utf-8') {
     throw new Problem('unsupported-media-type', { detail: 'Send the body as Content-Type: application/json, in UTF-8.' });
   }
+  const limit = iid === 'recordHeartbeats' ? LARGEST_BODY : USUAL_BODY;
+  if (body.length > limit) throw new Problem('payload-too-large', { detail: `The body may have at most ${limit} bytes.` });
   const content = parsed(body.toString());
   // Prism takes a body of `null` for none at all.
   if (typeof content !== 'object' || content === null) throw invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
+  const errors: InvalidPart[] = [];
+  if (!errors.length && 'clientInfo' in content) errors.push(...clientInfoErrors(content.clientInfo));
+  if (errors.length) throw invalid(...errors);
   return content;
 }
 
@@ -77,13 +91,8 @@ function parsed(text: string): unknown {
 
 /** Prism takes unknown parameters and repeated ones; the server does not, and a frontend should learn that here. */
 function refuseOddQuery({ request }: Operation, query: URLSearchParams): void {
-  const known = [...CONTROLS, ...(request?.query ?? []).map(({ name }) => name)];
-  const parts = [...new Set(query.keys())].flatMap((name): InvalidPart[] => {
-    const values = query.getAll(name);
-    const detail = !known.includes(name) ? 'is not a parameter of this operation' : values.length > 1 ? 'must not be repeated' : values[0] === '' ? 'must not be empty' : undefined;
-    return detail === undefined ? [] : [{ pointer: `/query/${escape(name)}`, detail }];
-  });
-  if (parts.length) throw invalid(...parts);
+  const errors = queryErrors(query.toString(), new Set([...CONTROLS, ...(request?.query ?? []).map(({ name }) => name)]));
+  if (errors.length) throw invalid(...errors);
 }
 
 /**
