@@ -23,8 +23,8 @@ export function createAnswer(operations: Operation[]): (asked: Asked) => Promise
     if (!/^Bearer +[\w.~+/-]+=*$/i.test(headers.authorization ?? '')) {
       throw new Problem('unauthorized', { detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' } });
     }
-    refuseOddQuery(operation, query);
     const content = readBody(operation, headers, body);
+    refuseOddQuery(operation, query);
     const input: IHttpRequest = {
       method: operation.method as IHttpRequest['method'], // it is one of the contract's, in lower case
       url: { path, query: Object.fromEntries([...query].filter(([name]) => !CONTROLS.includes(name))) },
@@ -79,7 +79,7 @@ function readBody({ iid, request }: Operation, headers: IncomingHttpHeaders, bod
   const content = parsed(body.toString());
   // Prism takes a body of `null` for none at all.
   if (typeof content !== 'object' || content === null) throw invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
-  const errors: InvalidPart[] = [];
+  const errors = bodyErrors(content);
   if (!errors.length && 'clientInfo' in content) errors.push(...clientInfoErrors(content.clientInfo));
   if (errors.length) throw invalid(...errors);
   return content;

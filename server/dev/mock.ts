@@ -6,12 +6,11 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { getHttpOperationsFromSpec } from '@stoplight/prism-http';
-import { Problem, toProblem } from '../problem.ts';
-import { createAnswer, type Answered } from './answer.ts';
+import { toProblem, type Problem } from '../problem.ts';
+import { createAnswer, LARGEST_BODY, type Answered } from './answer.ts';
 import { chosenDelay, LONGEST_DELAY_MS, table } from './examples.ts';
 
 const CONTRACT = fileURLToPath(new URL('../../openapi.yaml', import.meta.url));
-const LARGEST_BODY = 512 * 1024;
 
 export interface Mock { url: string; table: string; close: () => Promise<void> }
 interface Options { port?: number; spec?: string; log?: (line: string) => void }
@@ -71,9 +70,9 @@ async function readAll(req: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of req) {
     size += chunk.length;
-    if (size <= LARGEST_BODY) chunks.push(chunk); // read on to the end all the same, or the caller never sees the answer
+    // One piece more than any operation takes is enough to be refused; read on to the end all the same, or the caller never sees the answer.
+    if (size - chunk.length <= LARGEST_BODY) chunks.push(chunk);
   }
-  if (size > LARGEST_BODY) throw new Problem('payload-too-large', { detail: `The body may have at most ${LARGEST_BODY} bytes.` });
   return Buffer.concat(chunks);
 }
 
@@ -95,7 +94,7 @@ if (import.meta.main) {
     console.log(introduction(mock));
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void mock.close());
   } catch (error) {
-    console.error(`The mock cannot listen on port ${values.port}: ${(error as Error).message}`); // Node throws nothing but errors here
+    console.error(`The mock cannot start: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
   }
 }

@@ -27,7 +27,7 @@ describe('refusals', () => {
   it.each([
     ['limit=5000', [{ pointer: '/query/limit', detail: 'must be <= 1000' }]],
     ['clientname=x&userId=', [{ pointer: '/query/clientname', detail: 'is not a parameter of this operation' }, { pointer: '/query/userId', detail: 'must not be empty' }]],
-    ['limit=1&limit=2', [{ pointer: '/query/limit', detail: 'must not be repeated' }]],
+    ['limit=1&limit=2', [{ pointer: '/query/limit', detail: 'is given more than once' }]],
     ['derivedStatus=idle,nope', [{ pointer: '/query/derivedStatus/1', detail: expect.stringMatching(/^must be equal/) }]],
   ])('are about the request that was made: %s', async (query, errors) => {
     const answered = await get(`${SESSIONS}?${query}`);
@@ -40,11 +40,22 @@ describe('refusals', () => {
     ['{"ключ":1,"a/b":2,"😀":3}', JSON_BODY, 'invalid-request', 400], ['{"__proto__":{}}', JSON_BODY, 'invalid-request', 400],
     [Uint8Array.of(0xff, 0xfe, 0x7b), JSON_BODY, 'invalid-request', 400],
     ['a=b', { ...AUTHORIZATION, 'content-type': 'application/x-www-form-urlencoded' }, 'unsupported-media-type', 415],
-    ['x'.repeat(600_000), JSON_BODY, 'payload-too-large', 413],
+    ['{}', { ...AUTHORIZATION, 'content-type': 'application/json; charset=latin1' }, 'unsupported-media-type', 415],
+    [`{"clientInfo":${'{"a":'.repeat(17)}1${'}'.repeat(17)}}`, JSON_BODY, 'invalid-request', 400], ['{"clientInfo":{"os":"\\u0000"}}', JSON_BODY, 'invalid-request', 400],
+    [`{"a":"${'x'.repeat(70_000)}"}`, JSON_BODY, 'payload-too-large', 413], ['x'.repeat(2_000_000), JSON_BODY, 'payload-too-large', 413],
   ] as const)('are given to a body like %.20s', async (body, headers, code, status) => {
     const answered = await post(SESSIONS, body, headers);
     expect(await answered.json()).toMatchObject(problem(code, status));
     expect(answered.status).toBe(status);
+  });
+
+  it('are given to a body where none belongs, and to none where one is needed', async () => {
+    const [tooMuch, tooLittle] = await Promise.all([
+      fetch(mock.url + SESSIONS, { method: 'DELETE', headers: JSON_BODY, body: '{}' }),
+      fetch(`${mock.url}${SESSIONS.replace(/sessions$/, 'heartbeats')}`, { method: 'POST', headers: AUTHORIZATION }),
+    ]);
+    expect(await tooMuch.json()).toMatchObject({ ...problem('invalid-request', 400), errors: [{ pointer: '/body', detail: expect.stringContaining('must be empty') }] });
+    expect(await tooLittle.json()).toMatchObject({ ...problem('invalid-request', 400), errors: [{ pointer: '/body', detail: expect.stringContaining('heartbeats') }] });
   });
 
   it.each(['/api/v1/applications/%ff/sessions', '/api/v1/applications/%E0%A4%A/sessions', '//', '/', '*', '/%', `http://x${SESSIONS}`, `${SESSIONS}/`, SESSIONS.toUpperCase(), '/api/v1/../v1/applications', `${SESSIONS}#x`])(
