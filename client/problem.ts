@@ -121,7 +121,7 @@ export function errorOf(response: Response, body: string): ProblemError | Respon
 
 /** What a `Retry-After` header (seconds or a date) means in milliseconds from `now`; undefined when it means nothing. */
 export function retryAfterMs(header: string | null, now: number): number | undefined {
-  if (!header) return undefined;
-  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - now;
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }

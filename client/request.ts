@@ -70,7 +70,7 @@ export async function attempt<T>(
       // This API never redirects. Followed, a redirect turns a POST into a GET and takes the answer for the POST's.
       return await read(await fetch(request.url, { ...request, headers, signal: cut, redirect: 'manual' }));
     } catch (error) {
-      if (error instanceof RollcallError || cut.aborted) throw error;
+      if (error instanceof RollcallError) throw error;
       throw new ConnectionError(`${request.method} ${request.url.split('?')[0]} got no complete answer.`, { cause: error });
     }
   });

@@ -57,8 +57,8 @@ export interface Sessions {
    * nothing and answers `matchedCount`; with `maxCount`, more matches are a 409 `revocation-too-large` and nothing changes.
    *
    * A filter or a bound that is present but `undefined` is refused before anything is sent, so that a user who was not
-   * found does not become "everybody". Repeating is safe, but when an answer was lost on the way, `disconnectedCount` is that of the
-   * last attempt: `revocations.list` has them all. Needs `sessions:revoke`.
+   * found does not become "everybody". Repeating is safe, but when an answer was lost on the way, `disconnectedCount` is
+   * that of the last attempt: `revocations.list` has them all. Needs `sessions:revoke`.
    */
   revokeAll(applicationId: string, options?: RevokeFilters & RevokeOptions): Promise<RevokeResult>;
 
@@ -130,9 +130,9 @@ export function createSessions({ http, call }: Transport): Sessions {
   return sessions;
 }
 
-/** What is undefined would not be sent, and the revoke would be wider than meant. */
+/** What is undefined would not be sent, and the revoke would be wider than meant; null comes from untyped callers. */
 function refuseUndefined(query: RevokeFilters & RevokeOptions = {}): void {
   for (const [name, value] of Object.entries(query)) {
-    if (value === undefined) throw new RollcallError(`The option ${name} is undefined.`);
+    if (value === undefined || value === null) throw new RollcallError(`The option ${name} is ${value}.`);
   }
 }

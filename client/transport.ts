@@ -38,14 +38,15 @@ export function createTransport(options: ClientOptions, timing: Timing): Transpo
         const body = (await request.text()) || undefined;
         const { url, method, headers } = request;
         answer = await send(options, { url, method, headers, body }, policy, timing);
-        return new Response(answer.body || null, answer.response);
+        return new Response(answer.body, answer.response);
       };
       try {
         const { data } = await make(fetch);
         if (typeof data !== 'object' || data === null) throw new TypeError('not a JSON object');
         return data;
       } catch (error) {
-        if (error instanceof RollcallError || policy.signal?.aborted) throw error;
+        if (error instanceof RollcallError) throw error;
+        policy.signal?.throwIfAborted();
         if (answer) throw new ResponseError(answer.response, answer.body, { cause: error });
         throw new RollcallError('The request could not be made.', { cause: error });
       }

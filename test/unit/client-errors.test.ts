@@ -134,7 +134,7 @@ describe('Retry-After', () => {
   const now = Date.parse('2026-11-23T12:00:00Z');
   it.each([
     ['2', 2_000],
-    [' 0 ', 0],
+    ['0', 0],
     ['Mon, 23 Nov 2026 12:00:05 GMT', 5_000],
     ['Mon, 23 Nov 2026 11:00:00 GMT', 0],
     ['soon', undefined],

@@ -25,16 +25,24 @@ describe('filters', () => {
   });
 
   it('that are empty or unknown reach the server, which refuses them', async () => {
+    const untyped = JSON.parse('null');
     expect(await sent((client) => client.sessions.revokeAll(APP, { derivedStatus: [] }))).toBe(`${LIST}?derivedStatus=`);
+    expect(await sent((client) => client.sessions.page(APP, { userId: untyped }))).toBe(`${LIST}?userId=`);
     // Untyped callers misspell; dropped, the filter would revoke everything.
     const misspelt = { clientname: 'cursor' } as RevokeFilters;
     expect(await sent((client) => client.sessions.revokeAll(APP, misspelt))).toBe(`${LIST}?clientname=cursor`);
   });
 
-  it.each(['userId', 'derivedStatus', 'maxCount', 'dryRun'])('never widen a revoke by an undefined %s', async (name) => {
+  it.each([
+    ['userId', undefined],
+    ['derivedStatus', undefined],
+    ['hostname', null],
+    ['maxCount', undefined],
+    ['dryRun', undefined],
+  ])('never widen a revoke: %s as %s is refused', async (name, value) => {
     const peer = await at.peer(none);
     const { client } = at.clientOf(peer);
-    await expect(client.sessions.revokeAll(APP, { [name]: undefined })).rejects.toThrow(`The option ${name} is undefined.`);
+    await expect(client.sessions.revokeAll(APP, { [name]: value })).rejects.toThrow(`The option ${name} is ${value}.`);
     expect(peer.received).toEqual([]);
   });
 

@@ -120,6 +120,15 @@ describe('the wait', () => {
     await slept;
   });
 
+  it('leaves no timer behind when it is cut short', async () => {
+    vi.useFakeTimers();
+    const controller = new AbortController();
+    const slept = realTiming.sleep(30_000, controller.signal);
+    controller.abort();
+    await expect(slept).rejects.toThrow('aborted');
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('ends at once when the caller aborts', async () => {
     const peer = await at.peer(at.problem(503, 'store-unavailable', {}, { 'retry-after': '30' }), at.ok);
     const controller = new AbortController();
@@ -143,6 +152,27 @@ describe('a signal', () => {
     const { client, waits } = at.clientOf(peer);
     await expect(client.sessions.get(APP, ID, { signal: controller.signal })).rejects.toBe(reason);
     expect(peer.received).toHaveLength(1);
+    expect(waits).toEqual([]);
+  });
+
+  it('closes the connection of the call it cuts off', async () => {
+    const controller = new AbortController();
+    let closed: (() => void) | undefined;
+    const isClosed = new Promise<void>((resolve) => (closed = resolve));
+    const peer = await at.peer((response) => {
+      response.on('close', () => closed?.());
+      controller.abort();
+    });
+    await at.clientOf(peer).client.sessions.get(APP, ID, { signal: controller.signal }).catch(() => {});
+    await isClosed;
+  });
+
+  it('ends the call even when its reason is an error that would be worth another attempt', async () => {
+    const controller = new AbortController();
+    const reason = new ConnectionError('another call failed');
+    const peer = await at.peer(() => controller.abort(reason), at.ok);
+    const { client, waits } = at.clientOf(peer);
+    await expect(client.sessions.get(APP, ID, { signal: controller.signal })).rejects.toBe(reason);
     expect(waits).toEqual([]);
   });
 
@@ -200,5 +230,6 @@ describe('the time limit', () => {
     await vi.advanceTimersByTimeAsync(86_400_000);
     answer(Response.json(at.SESSION));
     expect((await outcome).id).toBe(ID);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
