@@ -185,6 +185,82 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/applications/{applicationId}/sessions/{sessionId}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The application's id.
+                 * @example 7c9e6679-7425-40de-944b-e07fc1f90ae7
+                 */
+                applicationId: components["parameters"]["ApplicationId"];
+                /**
+                 * @description The session's id.
+                 * @example 0199a1b2-c3d4-7e5f-8a6b-9c0d1e2f3a4b
+                 */
+                sessionId: components["parameters"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Stream a session's end
+         * @description For the client itself. The open stream **is** the session's heartbeat: no other is needed, and it reconnects a session that was `lost`. When the
+         *     session is over, one `disconnect` event says why and what to do, and the stream ends. For a session that is over already, that event comes first
+         *     thing. (A stream opened with `sessions:read` alone only watches and keeps nothing alive.)
+         *
+         *     Besides `disconnect` there are `token_expired`, when the token that opened the stream has run out, and `server_shutdown`, when this instance
+         *     is going away; the session lives on, so open a new stream. After about five minutes the server ends every stream without an event, so that
+         *     a suspended client is noticed: reopen it. Lines that begin with a colon only keep the connection alive.
+         */
+        get: operations["streamSessionEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/applications/{applicationId}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The application's id.
+                 * @example 7c9e6679-7425-40de-944b-e07fc1f90ae7
+                 */
+                applicationId: components["parameters"]["ApplicationId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Stream an application's events
+         * @description For MCP servers, gateways and consoles: who connects and who is cut, as it happens.
+         *
+         *     | event | data | when |
+         *     |---|---|---|
+         *     | `session.connected` | `session`, `generation` | a session was created |
+         *     | `session.updated` | `session` | its token was refreshed, or it was reconnected after it was lost; never for mere activity |
+         *     | `session.disconnected` | `sessionId`, `reason`, `disconnectedAt` | one session is over: it ended, was lost, or was revoked by itself or by a filter |
+         *     | `sessions.revoked` | `revocationId`, `generation`, `count` | a revoke-all: **every** session of that or an older generation is over. One event, however many |
+         *     | `reset` | | what you have may be stale: read the list again. The stream goes on from now |
+         *     | `token_expired`, `server_shutdown` | | the stream ends; open it again |
+         *
+         *     Events come in order for each session, and at least once. Each has an id; a reader that comes back with the last one in `Last-Event-ID`
+         *     misses nothing within 24 hours. An older or unknown id is answered with `reset` first. Without the header the stream starts now.
+         *     The session in an event is as it was when the event was sent to you, which may be newer than the event.
+         */
+        get: operations["streamApplicationEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/applications/{applicationId}/heartbeats": {
         parameters: {
             query?: never;
@@ -596,7 +672,73 @@ export interface components {
          * @description Which problem it is. The link leads to its entry in the server's documentation.
          * @enum {string}
          */
-        ProblemType: "/docs/errors#invalid-request" | "/docs/errors#invalid-cursor" | "/docs/errors#unauthorized" | "/docs/errors#insufficient-scope" | "/docs/errors#application-bound" | "/docs/errors#credential-revoked" | "/docs/errors#not-found" | "/docs/errors#method-not-allowed" | "/docs/errors#revocation-too-large" | "/docs/errors#payload-too-large" | "/docs/errors#unsupported-media-type" | "/docs/errors#rate-limited" | "/docs/errors#internal-error" | "/docs/errors#store-unavailable" | "/docs/errors#issuer-unavailable" | "/docs/errors#not-built";
+        ProblemType: "/docs/errors#invalid-request" | "/docs/errors#invalid-cursor" | "/docs/errors#unauthorized" | "/docs/errors#insufficient-scope" | "/docs/errors#application-bound" | "/docs/errors#credential-revoked" | "/docs/errors#not-found" | "/docs/errors#method-not-allowed" | "/docs/errors#revocation-too-large" | "/docs/errors#payload-too-large" | "/docs/errors#unsupported-media-type" | "/docs/errors#rate-limited" | "/docs/errors#internal-error" | "/docs/errors#store-unavailable" | "/docs/errors#issuer-unavailable" | "/docs/errors#overloaded" | "/docs/errors#not-built";
+        /** @description What comes on a session's stream. An `event` you do not know may be ignored. */
+        SessionEvent: {
+            /** @constant */
+            event: "disconnect";
+            data: components["schemas"]["Disconnect"];
+        } | components["schemas"]["StreamEnd"];
+        /** @description The session is over. */
+        Disconnect: {
+            /** Format: uuid */
+            sessionId: string;
+            reason: components["schemas"]["DisconnectReason"];
+            /** @description What to do next, in a sentence. */
+            detail: string;
+        };
+        /** @description The stream ends and the session does not. Open another stream, after `token_expired` with a new token. */
+        StreamEnd: {
+            /** @enum {string} */
+            event: "token_expired" | "server_shutdown";
+            data: Record<string, never>;
+        };
+        /** @description What comes on an application's stream. An `event` you do not know may be ignored. */
+        ApplicationEvent: {
+            id: string;
+            /** @constant */
+            event: "session.connected";
+            data: components["schemas"]["ConnectedSession"];
+        } | {
+            id: string;
+            /** @constant */
+            event: "session.updated";
+            data: components["schemas"]["SessionEnvelope"];
+        } | {
+            id: string;
+            /** @constant */
+            event: "session.disconnected";
+            data: components["schemas"]["SessionDisconnected"];
+        } | {
+            id: string;
+            /** @constant */
+            event: "sessions.revoked";
+            data: components["schemas"]["SessionsRevoked"];
+        } | {
+            id: string;
+            /** @constant */
+            event: "reset";
+            data: Record<string, never>;
+        } | components["schemas"]["StreamEnd"];
+        /** @description One session is over. */
+        SessionDisconnected: {
+            /** Format: uuid */
+            sessionId: string;
+            reason: components["schemas"]["DisconnectReason"];
+            /** Format: date-time */
+            disconnectedAt: string;
+        };
+        /** @description Every session of this generation and of older ones is over. */
+        SessionsRevoked: {
+            /**
+             * Format: uuid
+             * @description The row in the audit.
+             */
+            revocationId: string;
+            generation: number;
+            /** @description How many were connected. */
+            count: number;
+        };
         /** @description Why a request was refused, as RFC 9457 has it. */
         Problem: {
             type: components["schemas"]["ProblemType"];
@@ -713,6 +855,28 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description The token, or the application, has too many streams open; or there were too many requests. */
+        TooManyStreams: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The store, or the token issuer, is out of reach, or this instance has no room for another stream. */
+        UnavailableOrFull: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description Something that should not happen did. The outcome of a write is unknown. */
         Unexpected: {
             headers: {
@@ -817,6 +981,12 @@ export type ApplicationEnvelope = components['schemas']['ApplicationEnvelope'];
 export type ApplicationList = components['schemas']['ApplicationList'];
 export type NewApplication = components['schemas']['NewApplication'];
 export type ProblemType = components['schemas']['ProblemType'];
+export type SessionEvent = components['schemas']['SessionEvent'];
+export type Disconnect = components['schemas']['Disconnect'];
+export type StreamEnd = components['schemas']['StreamEnd'];
+export type ApplicationEvent = components['schemas']['ApplicationEvent'];
+export type SessionDisconnected = components['schemas']['SessionDisconnected'];
+export type SessionsRevoked = components['schemas']['SessionsRevoked'];
 export type Problem = components['schemas']['Problem'];
 export type ResponseBadRequest = components['responses']['BadRequest'];
 export type ResponseBadRequestOrCursor = components['responses']['BadRequestOrCursor'];
@@ -827,6 +997,8 @@ export type ResponsePayloadTooLarge = components['responses']['PayloadTooLarge']
 export type ResponseUnsupportedMediaType = components['responses']['UnsupportedMediaType'];
 export type ResponseTooManyRequests = components['responses']['TooManyRequests'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
+export type ResponseTooManyStreams = components['responses']['TooManyStreams'];
+export type ResponseUnavailableOrFull = components['responses']['UnavailableOrFull'];
 export type ResponseUnexpected = components['responses']['Unexpected'];
 export type ParameterApplicationId = components['parameters']['ApplicationId'];
 export type ParameterSessionId = components['parameters']['SessionId'];
@@ -1331,6 +1503,85 @@ export interface operations {
             404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             503: components["responses"]["Unavailable"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    streamSessionEvents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The application's id.
+                 * @example 7c9e6679-7425-40de-944b-e07fc1f90ae7
+                 */
+                applicationId: components["parameters"]["ApplicationId"];
+                /**
+                 * @description The session's id.
+                 * @example 0199a1b2-c3d4-7e5f-8a6b-9c0d1e2f3a4b
+                 */
+                sessionId: components["parameters"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. It stays open until the session, the token, or five minutes are over. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyStreams"];
+            503: components["responses"]["UnavailableOrFull"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    streamApplicationEvents: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The id of the last event that was handled.
+                 * @example 01a208cc.0.1f
+                 */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /**
+                 * @description The application's id.
+                 * @example 7c9e6679-7425-40de-944b-e07fc1f90ae7
+                 */
+                applicationId: components["parameters"]["ApplicationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. It stays open until the token is over. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyStreams"];
+            503: components["responses"]["UnavailableOrFull"];
             default: components["responses"]["Unexpected"];
         };
     };

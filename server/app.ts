@@ -2,20 +2,23 @@
 import cors from 'cors';
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express';
 import { middleware as validator } from 'express-openapi-validator';
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { bearerToken, type Caller, type Verifier } from './auth.ts';
 import { Json, type Call, type Handler, type Handlers, type OperationId } from './operations.ts';
-import { invalid, notFound, Problem, toProblem, type InvalidPart } from './problem.ts';
-import { bodyErrors, clientInfoErrors, queryErrors, queryNames } from './query.ts';
+import { bodyProblem, invalid, notFound, Problem, toProblem, unsupported, type InvalidPart } from './problem.ts';
+import { bodyErrors, clientInfoErrors, isDateTime, queryErrors, queryNames } from './query.ts';
 import { pages } from './pages.ts';
+import type { EventStream, Streams } from './sse.ts';
 import { StoreUnavailable } from './store/store.ts';
 
 export interface AppOptions {
   readonly handlers: Handlers;
   readonly verifier: Verifier;
+  readonly streams: Streams;
   readonly log: Logger;
   /** Reasons why requests cannot be served just now; none means ready. */
   readonly notReady: () => Promise<string[]>;
@@ -43,25 +46,23 @@ interface Context extends Request {
 }
 const contextOf = (req: Request) => req as Context; // the fields are set by the first middleware, and by the validator
 
-export function createApp({ handlers, verifier, log, notReady, corsOrigins = [], validateResponses = false }: AppOptions): Express {
+export function createApp({ handlers, verifier, streams, log, notReady, corsOrigins = [], validateResponses = false }: AppOptions): Express {
   const app = express().disable('x-powered-by').disable('etag').set('case sensitive routing', true).set('query parser', 'simple');
   const [parameters, metadata, security, ...validation] = validator({
     apiSpec: contract,
     validateRequests: { allErrors: true, allowUnknownQueryParameters: true }, // `checkQuery` names all that are unknown, not only the first
     validateResponses,
     fileUploader: false,
-    formats: { uuid: UUID, 'json-pointer': /^(?:\/(?:[^~/]|~[01])*)*$/ },
+    formats: { uuid: UUID, 'date-time': { type: 'string', validate: isDateTime }, 'json-pointer': /^(?:\/(?:[^~/]|~[01])*)*$/ },
     ajvFormats: { mode: 'full' },
     validateSecurity: { handlers: { bearerAuth: (req: Request) => authorise(contextOf(req), verifier) } },
   });
 
   app.use(identify(log));
   pages(app, notReady);
-  if (corsOrigins.length > 0) {
-    app.use(cors({ origin: [...corsOrigins], maxAge: 600, exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate', 'Location'] }));
-  }
+  if (corsOrigins.length > 0) app.use(allowOrigins(new Set(corsOrigins)));
   // The body is read after authentication, so that nobody without a token makes us parse anything.
-  app.use(headIsGet, parameters!, metadata!, security!, checkQuery, readBody, checkBody, ...validation, refuseInvalid, dispatch(handlers, validateResponses));
+  app.use(exactPath, headIsGet, parameters!, metadata!, security!, checkQuery, readBody, checkBody, ...validation, refuseInvalid, dispatch(handlers, streams, validateResponses));
   app.use((_req, _res, next) => next(notFound()));
   app.use(answerProblem(log));
   return app;
@@ -83,6 +84,19 @@ const identify = (log: Logger): RequestHandler => (req, res, next) => {
   next();
 };
 
+/** Only the configured origins hear anything of it; a preflight goes on, and is answered with the methods of its path. */
+function allowOrigins(origins: ReadonlySet<string>): RequestHandler {
+  const allow = cors({ origin: [...origins], methods: ['GET', 'HEAD', 'POST', 'DELETE'], maxAge: 600, preflightContinue: true, exposedHeaders: ['X-Request-Id', 'Retry-After', 'WWW-Authenticate', 'Location'] });
+  return (req, res, next) => {
+    res.vary('Origin');
+    if (origins.has(req.headers.origin ?? '')) allow(req, res, next);
+    else next();
+  };
+}
+
+/** The validator takes a trailing slash: a client that lost its session id would revoke all sessions instead of one. */
+const exactPath: RequestHandler = (req, _res, next) => next(/\/(?:\?|$)/.test(req.originalUrl) ? notFound() : undefined);
+
 /** HEAD is GET without the body, which Node drops; the validator would say 405. */
 const headIsGet: RequestHandler = (req, _res, next) => {
   if (req.method === 'HEAD') req.method = 'GET';
@@ -92,6 +106,7 @@ const headIsGet: RequestHandler = (req, _res, next) => {
 /** The validator asks once for each alternative in `security`; all are answered together, so that the caller hears one refusal. */
 async function authorise(req: Context, verifier: Verifier): Promise<true> {
   try {
+    if (req.headersDistinct['authorization']!.length > 1) throw new Problem('unauthorized', { detail: 'Send one Authorization header.', headers: { 'WWW-Authenticate': 'Bearer error="invalid_request"' } });
     req.authentication ??= verifier.verify(bearerToken(req.headers.authorization));
     const caller = req.caller = await req.authentication;
     const alternatives = (req.openapi!.schema.security ?? []).map((scheme) => scheme['bearerAuth'] ?? []); // the validator has matched it
@@ -105,9 +120,13 @@ async function authorise(req: Context, verifier: Verifier): Promise<true> {
 }
 
 const checkQuery: RequestHandler = (req, _res, next) => {
-  const context = contextOf(req), { operationId, requestBody } = context.openapi!.schema; // security has passed, so there is one
-  const mark = req.originalUrl.indexOf('?');
-  context.invalid = mark < 0 ? [] : queryErrors(req.originalUrl.slice(mark + 1), queries.get(operationId)!);
+  const context = contextOf(req);
+  if (!context.openapi) return next(notFound()); // the target was `*`: no path at all, so the validator looks away
+  const { operationId, requestBody } = context.openapi.schema, { names, integers } = queries.get(operationId)!;
+  const [path, search] = req.originalUrl.split(/\?(.*)/s);
+  context.invalid = search ? queryErrors(search, names, integers) : [];
+  // Raw reserved characters are the schema's to judge; the validator would stop at the first, and say nothing of the rest.
+  if (search) req.originalUrl = `${path}?${new URLSearchParams(search)}`;
   if (!requestBody && hasBody(req)) context.invalid.push({ pointer: '/body', detail: 'must be empty: this operation takes no body' });
   next();
 };
@@ -120,8 +139,8 @@ const refuseInvalid: RequestHandler = (req, _res, next) => {
 
 const hasBody = (req: Request) => req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
 
-const json = express.json({ limit: BODY_LIMIT, type: 'application/json' });
-const largeJson = express.json({ limit: HEARTBEATS_BODY_LIMIT, type: 'application/json' });
+const jsonOf = (limit: number) => express.json({ limit, type: 'application/json', verify: (_req, _res, body) => { if (!isUtf8(body)) throw new Error('not UTF-8'); } });
+const json = jsonOf(BODY_LIMIT), largeJson = jsonOf(HEARTBEATS_BODY_LIMIT);
 /** The validator compiles and keeps a schema for every Content-Type it sees, so it never sees the caller's spelling. */
 const readBody: RequestHandler = (req, res, next) => {
   const { operationId, requestBody } = contextOf(req).openapi!.schema; // as above
@@ -133,27 +152,29 @@ const readBody: RequestHandler = (req, res, next) => {
   }
   const type = req.headers['content-type']?.split(';', 1)[0]!.trim().toLowerCase();
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(req.headers['content-type'] ?? '')?.[1]?.toLowerCase();
-  if (type !== 'application/json' || (charset !== undefined && charset !== 'utf-8')) return next(new Problem('unsupported-media-type', { detail: 'Send the body as Content-Type: application/json, in UTF-8.' }));
+  if (type !== 'application/json' || (charset !== undefined && charset !== 'utf-8')) return next(unsupported());
   req.headers['content-type'] = 'application/json';
-  (operationId === 'recordHeartbeats' ? largeJson : json)(req, res, next);
+  (operationId === 'recordHeartbeats' ? largeJson : json)(req, res, (error?: unknown) => next(error && bodyProblem(error)));
 };
 
 const checkBody: RequestHandler = (req, _res, next) => {
   if (req.body === undefined) return next();
   const errors = bodyErrors(req.body);
   if (errors.length === 0) errors.push(...clientInfoErrors((req.body as { clientInfo?: unknown }).clientInfo));
-  next(errors.length > 0 ? invalid(...contextOf(req).invalid, ...errors) : undefined);
+  contextOf(req).invalid.push(...errors);
+  next();
 };
 
 /** Runs the handler of the operation that the validator matched: there is no second routing table to disagree with. */
-const dispatch = (handlers: Handlers, validateResponses: boolean): RequestHandler => async (req, res, next) => {
+const dispatch = (handlers: Handlers, streams: Streams, validateResponses: boolean): RequestHandler => async (req, res, next) => {
   const { openapi, caller, requestId } = contextOf(req);
   if (!openapi || !caller) return next();
   const gone = new AbortController();
   res.once('close', () => gone.abort());
   const handler = handlers[openapi.schema.operationId] as Handler<OperationId>; // the union of all; the call below is what the validator has checked
-  const reply = await handler({ path: openapi.pathParams, query: req.query, body: req.body, caller, requestId, signal: gone.signal } as unknown as Call<never> as Parameters<typeof handler>[0]) as
-    { status: number; body: object; headers?: Record<string, string> };
+  const reply = await handler({ path: openapi.pathParams, query: req.query, header: req.headers, body: req.body, caller, requestId, signal: gone.signal } as unknown as Call<never> as Parameters<typeof handler>[0]) as
+    { status: number; body: object; headers?: Record<string, string>; stream?: EventStream };
+  if (reply.stream) return streams.open(res, reply.stream, caller);
   const text = reply.body instanceof Json ? reply.body.text : JSON.stringify(reply.body);
   if (validateResponses) return void res.status(reply.status).set(reply.headers ?? {}).json(JSON.parse(text));
   send(res, reply.status, 'application/json; charset=utf-8', text, reply.headers);

@@ -1,5 +1,7 @@
 // What goes on between requests: the store's duties, again and again, until stopped.
 import type { Logger } from 'pino';
+import type { EventHub } from './events.ts';
+import type { Streams } from './sse.ts';
 import type { Store } from './store/store.ts';
 
 const OFTEN_MS = 1_000;
@@ -34,8 +36,10 @@ function repeat(name: string, pauseMs: number, log: Logger, duty: (signal: Abort
 }
 
 /** @returns stops everything, after the batch in hand. */
-export function startBackground(store: Store, log: Logger): () => Promise<void> {
+export function startBackground({ store, hub, streams, log }: { store: Store; hub: EventHub; streams: Streams; log: Logger }): () => Promise<void> {
   const stops = [
+    repeat('streams', OFTEN_MS, log, async () => streams.tick()),
+    repeat('events', OFTEN_MS, log, () => hub.poll()),
     repeat('maintain', OFTEN_MS, log, (signal) => store.maintain(signal)),
     repeat('forget', SELDOM_MS, log, (signal) => store.forget(signal)),
   ];

@@ -37,6 +37,9 @@ export const variables = {
   RETENTION: duration('30d', 1000).describe('How long a disconnected session is kept.'),
   EVENT_RETENTION: duration('24h', 1000).describe('How long events are kept for readers to catch up.'),
   AUDIT_RETENTION: duration('400d', 1000).describe('How long the audit of revokes is kept.'),
+  STREAMS: integer(20_000, 1, 1_000_000).describe('Event streams this process keeps open at most.'),
+  STREAMS_PER_APPLICATION: integer(15_000, 1, 1_000_000).describe('Event streams one application may have open here.'),
+  STREAMS_PER_TOKEN: integer(2_000, 1, 1_000_000).describe('Event streams one token may have open here.'),
   CORS_ORIGINS: z.string().default('').transform((text) => text.split(',').map((origin) => origin.trim()).filter(Boolean))
     .describe('Origins, separated by commas, from which browsers may call the API.'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info').describe('How much is logged.'),

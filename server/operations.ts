@@ -1,6 +1,7 @@
 // The types of our handlers, read off the contract: one function per operationId, no more, no less.
 import type { operations } from '../generated/api.ts';
 import type { Caller } from './auth.ts';
+import type { EventStream } from './sse.ts';
 
 export type OperationId = keyof operations;
 
@@ -22,11 +23,13 @@ type WithHeaders<R> = {} extends Headers<R> ? { headers?: never } : { headers: H
 /** One member per documented success: the status is the discriminant, the body is the documented one. */
 type Reply<R> = { [S in keyof R & number]:
   R[S] extends { content: { 'application/json': infer B } } ? { status: S; body: B | Json<B> } & WithHeaders<R[S]>
+  : R[S] extends { content: { 'text/event-stream': unknown } } ? { status: S; stream: EventStream }
   : never }[keyof R & number];
 
 export interface Call<O> {
   path: Param<O, 'path'>;
   query: Param<O, 'query'>;
+  header: { [K in keyof Param<O, 'header'> as Lowercase<K & string>]: Param<O, 'header'>[K] };
   body: Body<O>;
   caller: Caller;
   requestId: string;

@@ -20,6 +20,7 @@ const problems: Record<ProblemCode, { status: number; title: string }> = {
   'internal-error': { status: 500, title: 'The server failed.' },
   'store-unavailable': { status: 503, title: 'The store is out of reach.' },
   'issuer-unavailable': { status: 503, title: "The token issuer's keys are out of reach." },
+  overloaded: { status: 503, title: 'The server has no room for another stream.' },
   'not-built': { status: 503, title: 'This page has not been built.' },
 };
 
@@ -64,37 +65,58 @@ export function invalid(...errors: InvalidPart[]): Problem {
   return new Problem('invalid-request', { detail, errors });
 }
 
-/** What Express, its body parser and the validator throw; everything else is a defect of ours. */
-interface ForeignError { status?: number; type?: string; limit?: number; headers?: Record<string, string>; errors?: { path: string; message: string; errorCode: string }[]; path?: string; message?: string }
+/** What Express and the validator throw; everything else is a defect of ours. */
+interface ForeignError { status?: number; headers?: Record<string, string>; errors?: { path: string; message: string; errorCode?: string }[]; path?: string; message?: string }
 
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  const { status, type, limit, headers, errors, path, message } = error as ForeignError;
+  const { status, headers, errors, path, message } = error as ForeignError;
   switch (status) {
     case 400:
-      if (type === 'entity.parse.failed') return invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
-      if (errors) return invalid(...errors.map(({ path, message, errorCode }) => ({ pointer: pointer(path), detail: details[errorCode] ?? message })));
-      if (path?.startsWith('/query/')) return invalid({ pointer: pointer(path), detail: message ?? 'is malformed' });
-      if (type) return invalid({ pointer: '/body', detail: 'could not be read' });
-      return new Problem('not-found', { cause: error }); // a path that does not decode names nothing
-    case 401: return new Problem('unauthorized', { headers: { 'WWW-Authenticate': 'Bearer' }, cause: error });
+      // A path that does not decode names nothing; only of that the validator gives no code.
+      if (!errors?.[0]?.errorCode) return path?.startsWith('/query/') ? invalid({ pointer: pointer(path), detail: message ?? 'is malformed' }) : new Problem('not-found', { cause: error });
+      return invalid(...errors.map(({ path, message, errorCode }) => ({ pointer: pointer(path, errorCode), detail: plain(message, errorCode) })));
+    case 401: return unauthorized(error);
     case 404: return notFound();
     case 405: return new Problem('method-not-allowed', { headers: { Allow: allow(headers?.['Allow'] ?? '') } });
-    case 413: return new Problem('payload-too-large', { detail: `The body may have at most ${limit} bytes.` });
-    case 415: return new Problem('unsupported-media-type', { detail: 'Send the body as Content-Type: application/json, in UTF-8.' });
+    case 415: return unsupported();
     default: return new Problem('internal-error', { cause: error });
   }
 }
 
-/** Plainer words for what the validator says of these. */
-const details: Record<string, string> = {
-  'additionalProperties.openapi.validation': 'is not a field of this object',
-  'pattern.openapi.validation': 'has characters that are not allowed here',
-};
+/** What the body parser throws: its own errors, and those of the stream and of zlib. */
+export function bodyProblem(error: unknown): Problem {
+  const { status, type, limit, code } = error as { status?: number; type?: string; limit?: number; code?: string };
+  if (type === 'entity.parse.failed') return invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
+  if (type === 'entity.verify.failed') return invalid({ pointer: '/body', detail: 'is not well-formed UTF-8' });
+  if (status === 413) return new Problem('payload-too-large', { detail: `The body may have at most ${limit} bytes.` });
+  if (status === 415) return unsupported(type === 'encoding.unsupported' ? 'Send the body as it is, or with Content-Encoding: gzip, deflate or br.' : undefined);
+  if (status === 400) return invalid({ pointer: '/body', detail: code?.startsWith('Z_') || code?.startsWith('ERR_') ? 'is not what its Content-Encoding says' : 'could not be read to its end' });
+  return toProblem(error);
+}
+
+const unauthorized = (cause: unknown) => new Problem('unauthorized', { detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' }, cause });
+
+export const unsupported = (detail = 'Send the body as Content-Type: application/json, in UTF-8.'): Problem => new Problem('unsupported-media-type', { detail });
+
+const UNKNOWN_FIELD = 'additionalProperties.openapi.validation';
+
+/** Plainer words than the validator's, where it has better ones to say. */
+function plain(message: string, code = ''): string {
+  switch (code.split('.', 1)[0]) {
+    case 'additionalProperties': return 'is not a field of this object';
+    case 'pattern': return 'has characters that are not allowed here';
+    case 'required': return 'is required';
+    case 'uniqueItems': return 'must not name anything twice';
+    case 'type': return message.replace(/,/g, ' or ');
+    case 'format': return message.includes('"uuid"') ? 'must be a UUID in lower case'
+      : message.includes('"date-time"') ? 'must be a date-time that exists, such as 2026-11-22T00:00:00Z' : message;
+    default: return message.replace(/^must NOT have fewer than 1 (characters|items)$/, 'must not be empty').replace(/^must NOT have/, 'must not have');
+  }
+}
 
 const allow = (methods: string) => [methods, ...(/\bGET\b/.test(methods) ? ['HEAD'] : []), 'OPTIONS'].join(', ');
 
 /** The validator says `/params/x` where we say `/path/x`, and does not escape the name of an unknown field. */
-const pointer = (path: string): string => path.replace(/^\/params\//, '/path/')
-  .replace(/^(\/body(?:\/heartbeats\/\d+)?\/)([^]*[~/][^]*)$/, (whole, parent: string, name: string) => known(name) ? whole : parent + name.replaceAll('~', '~0').replaceAll('/', '~1'));
-const known = (rest: string): boolean => /^(?:clientInfo|heartbeats)(?:\/\w+)*$/.test(rest);
+const pointer = (path: string, code?: string): string => code !== UNKNOWN_FIELD ? path.replace(/^\/params\//, '/path/')
+  : path.replace(/^(\/body(?:\/heartbeats\/\d+)?\/)([^]*)$/, (_whole, parent: string, name: string) => parent + name.replaceAll('~', '~0').replaceAll('/', '~1').slice(0, 200));

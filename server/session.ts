@@ -6,6 +6,8 @@ export type DisconnectReason = 'revoked' | 'ended' | 'lost';
 /** A session as the store gives it out. Times are ms since the epoch. */
 export interface Session {
   readonly id: string;
+  /** Which of the application's generations it belongs to; a revoke-all ends one and begins the next. */
+  readonly generation: number;
   /** Null while the connection is open. */
   readonly disconnectReason: DisconnectReason | null;
   readonly disconnectedAt: number | null;

@@ -40,6 +40,8 @@ export interface Dialect {
   countConnected: string;
   /** Also set when an application's generation moves on. */
   onNewGeneration: string;
+  /** A condition on `e` (events): nothing that commits later can come before it. */
+  settledTransactions: string;
 }
 
 export type Sql = (text: string) => Statement;

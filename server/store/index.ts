@@ -5,6 +5,7 @@ import type { Context } from './context.ts';
 import { counts } from './counts.ts';
 import { credentials } from './credentials.ts';
 import { statements, type Database } from './database.ts';
+import { eventLog } from './events.ts';
 import { heartbeats } from './heartbeats.ts';
 import { createIds } from './id.ts';
 import { lists } from './lists.ts';
@@ -47,6 +48,8 @@ export function createStore(db: Database, options: StoreOptions): Store {
     pageSessions: walking.pageSessions,
     ...revokes(context, denials, walking),
     ...counts(context),
+    ...eventLog(context),
+    beat: (applicationId, sessionId) => context.beats.add(applicationId, sessionId, options.now(), null),
     recordHeartbeats, listRevokedCredentials, allowCredential,
     flush, maintain, forget, settleRevocations, interruptRevocations,
     onChange(listener) {

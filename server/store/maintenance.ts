@@ -50,8 +50,8 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
   const oldSessions = sql(`select id from sessions where application_id = $1 and generation <= $4 and state >= ${LOST} and disconnected_at < $2 limit $3`);
   const deleteSessions = sql(`delete from sessions where application_id = $1 and state >= ${LOST} and id in ${dialect.uuids(2)}`);
   const deleteCredentials = sql('delete from revoked_credentials where application_id = $1 and denied_until <= $2');
-  const oldestEvents = sql(`select seq from events where application_id = $1 and at < $2 order by seq limit 1 offset ${BATCH}`);
-  const deleteEvents = sql('delete from events where application_id = $1 and at < $2 and seq <= $3');
+  const deleteEvents = sql(`delete from events where application_id = $1 and at < $2
+    and seq in (select seq from events where application_id = $1 order by tx, seq limit ${BATCH})`);
   const deleteAudit = sql(`delete from revocations where application_id = $1 and created_at < $2 and (generation is null or settled_at is not null)`);
   const interrupt = sql(`update revocations set state = 'interrupted' where application_id = $1 and state = 'running' and created_at < $2`);
 
@@ -125,11 +125,7 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
       await credentials.forget(tx, applicationId, rows.map(({ id }) => id));
       return rows.length;
     });
-    await repeat(signal, async (tx) => {
-      const before = at - eventRetention;
-      const last = await tx.first<{ seq: number }>(oldestEvents, applicationId, before);
-      return tx.run(deleteEvents, applicationId, before, last?.seq ?? Number.MAX_SAFE_INTEGER);
-    });
+    await repeat(signal, (tx) => tx.run(deleteEvents, applicationId, at - eventRetention));
     await db.transaction((tx) => tx.run(deleteCredentials, applicationId, at));
     await db.transaction((tx) => tx.run(deleteAudit, applicationId, at - auditRetention));
   }

@@ -14,8 +14,8 @@ export interface SessionRow {
 
 /** @param revokedAt when the row's generation was revoked, if it was. */
 export function toSession(row: SessionRow, current: number, revokedAt: number | null): Session {
-  const { id, connectedAt, tokenExpiresAt, lastActiveAt, facts } = row;
+  const { id, generation, connectedAt, tokenExpiresAt, lastActiveAt, facts } = row;
   const revoked = row.generation < current && row.state !== OVER;
   const disconnectReason = revoked ? 'revoked' : row.state === LOST ? 'lost' : row.reason;
-  return { id, connectedAt, tokenExpiresAt, lastActiveAt, facts, disconnectReason, disconnectedAt: row.disconnectedAt ?? (revoked ? revokedAt : null) };
+  return { id, generation, connectedAt, tokenExpiresAt, lastActiveAt, facts, disconnectReason, disconnectedAt: row.disconnectedAt ?? (revoked ? revokedAt : null) };
 }

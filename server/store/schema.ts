@@ -7,6 +7,8 @@ export interface SchemaWords {
   text: string;
   /** An integer key that counts up by itself. */
   serial: string;
+  /** The transaction's number, as a default; 0 where there is only one writer. */
+  transactionId: string;
   /** Before `table`: activity may be lost in a database crash, nothing else may. */
   unlogged: string;
   /** After a table's closing bracket. */
@@ -20,7 +22,7 @@ export interface SchemaWords {
  * its state says; settling writes that down.
  */
 export const migrations: readonly ((words: SchemaWords) => string)[] = [
-  ({ uuid, text, serial, unlogged, narrow }) => `
+  ({ uuid, text, serial, transactionId, unlogged, narrow }) => `
     create table applications (
       id ${uuid} primary key,
       organization_id text not null,
@@ -106,6 +108,7 @@ export const migrations: readonly ((words: SchemaWords) => string)[] = [
 
     create table events (
       application_id ${uuid} not null,
+      tx bigint not null default ${transactionId},
       seq ${serial},
       at bigint not null,
       type text not null,
@@ -115,7 +118,7 @@ export const migrations: readonly ((words: SchemaWords) => string)[] = [
       revocation_id ${uuid},
       count integer
     );
-    create index events_by_application on events (application_id, seq);
+    create index events_by_application on events (application_id, tx, seq);
 
     create table service (
       id integer primary key,

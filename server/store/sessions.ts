@@ -73,7 +73,7 @@ export function sessions(context: Context, credentials: Credentials) {
     await tx.run(beat, app.id, id, at, null);
     if (session.credential) await credentials.remember(tx, app.id, id, app.generation, session.credential, at);
     await events.session(tx, app.id, at, 'session.connected', id, app.generation);
-    return { id, connectedAt: at, tokenExpiresAt: session.tokenExpiresAt, lastActiveAt: null, disconnectReason: null, disconnectedAt: null, facts };
+    return { id, generation: app.generation, connectedAt: at, tokenExpiresAt: session.tokenExpiresAt, lastActiveAt: null, disconnectReason: null, disconnectedAt: null, facts };
   }
 
   const connect: Store['connect'] = async (tenant, session) => {

@@ -17,6 +17,7 @@ const dialect: Dialect = {
   // Counting a million rows would stop the event loop, so triggers keep the number.
   countConnected: 'select connected as count from applications where id = $1 and generation = $2',
   onNewGeneration: ', connected = 0',
+  settledTransactions: 'true',
 };
 
 const connectedCounter = `
@@ -67,7 +68,7 @@ function migrate(db: DatabaseSync, file: string): void {
     throw new Error(`${file} has schema ${version}, but this Rollcall knows only up to ${migrations.length}; run the newer version, or restore a backup`);
   }
   for (let next = version; next < migrations.length; next++) {
-    const sql = migrations[next]!({ uuid: 'text', text: 'text', serial: 'integer primary key autoincrement', unlogged: '', narrow: ' without rowid' });
+    const sql = migrations[next]!({ uuid: 'text', text: 'text', serial: 'integer primary key autoincrement', transactionId: '0', unlogged: '', narrow: ' without rowid' });
     db.exec(`begin immediate; ${sql} ${next === 0 ? connectedCounter : ''} pragma user_version = ${next + 1}; commit;`);
   }
 }

@@ -1,5 +1,5 @@
 // What the store promises. Both databases answer the same conformance suite.
-import type { Session, SessionFilter } from '../session.ts';
+import type { DisconnectReason, Session, SessionFilter } from '../session.ts';
 
 /**
  * Whose data a call is about. Every statement carries it as a condition, so what belongs to others is simply not there:
@@ -68,6 +68,16 @@ export interface SessionCounts {
   readonly byClientName: { items: { clientName: string | null; count: number }[]; other: number };
 }
 
+/** Where in an application's events a reader is. */
+export interface EventPosition { readonly tx: number; readonly seq: number }
+
+export type StoredEvent = { readonly position: EventPosition; readonly at: number; readonly generation: number } & (
+  /** The session as it is now; absent when it has been forgotten since. */
+  | { readonly type: 'session.connected' | 'session.updated'; readonly sessionId: string; readonly session: Session | undefined }
+  | { readonly type: 'session.disconnected'; readonly sessionId: string; readonly reason: DisconnectReason }
+  /** Every session of `generation` and of older ones. */
+  | { readonly type: 'sessions.revoked'; readonly revocationId: string; readonly count: number });
+
 export interface PageRequest { readonly after: string | undefined; readonly limit: number }
 /** A page may be short; only an absent `next` is the end. */
 export interface Page<T> { readonly items: T[]; readonly next: string | undefined }
@@ -106,6 +116,13 @@ export interface Store {
   /** False when the credential is not denied. */
   allowCredential(tenant: Tenant, credentialId: string, actor: Actor): Promise<boolean | undefined>;
 
+  isVisible(tenant: Tenant): Promise<boolean>;
+  /** What happened after a position, in order, without gaps. Asked once for all readers of an application, so it takes no tenant: see `isVisible`. */
+  readEvents(applicationId: string, after: EventPosition, limit: number): Promise<StoredEvent[]>;
+  newestEvent(applicationId: string): Promise<EventPosition>;
+
+  /** An open stream says that its session is connected: a beat, held in memory. */
+  beat(applicationId: string, sessionId: string): void;
   /** Writes the beats held in memory. */
   flush(): Promise<void>;
   /** One round of the frequent duties, in small batches: flush, settle, expire, end what is lost. */

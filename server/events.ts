@@ -1,0 +1,139 @@
+// From rows of events to those who read them: one follower for each application that has readers here, whatever their number.
+import { setImmediate as breathe } from 'node:timers/promises';
+import { BATCH } from './sse.ts';
+import type { EventPosition, Store, StoredEvent } from './store/store.ts';
+
+/** Reads all events of an application, each with its position. */
+export interface ApplicationReader {
+  /** What it has got so far. The follower leaves it alone until it is `live`. */
+  position: EventPosition;
+  live: boolean;
+  deliver(event: StoredEvent, frame: Buffer): void;
+}
+
+/** Waits for one session to be over. */
+export interface SessionReader {
+  /** Unknown until the session was read. */
+  generation: number | undefined;
+  /** The newest generation that was revoked while this was not known. */
+  revokedGeneration?: number;
+  /** Tells the client; the stream is ended afterwards, with those of all others told, by `end`. */
+  over(reason: 'revoked' | 'ended' | 'lost'): void;
+  end(): void;
+}
+
+export interface EventHub {
+  /** Resolves when nothing that is committed from now on can be missed. */
+  readApplication(applicationId: string, reader: ApplicationReader): Promise<{ position: EventPosition; stop: () => void }>;
+  readSession(applicationId: string, sessionId: string, reader: SessionReader): Promise<() => void>;
+  /** Something was committed here or elsewhere: look now. */
+  ring(applicationId: string): void;
+  /** Looks for every application with readers, whether or not somebody rang: the rows are the truth, a bell may be lost. */
+  poll(): Promise<void>;
+}
+
+interface Follower {
+  readonly applicationId: string;
+  position: EventPosition;
+  readonly ready: Promise<void>;
+  readonly applications: Set<ApplicationReader>;
+  readonly sessions: Map<string, Set<SessionReader>>;
+  looking: Promise<void> | undefined;
+  rung: boolean;
+}
+
+const PAGE = 500;
+
+export const isAfter = (a: EventPosition, b: EventPosition): boolean => a.tx !== b.tx ? a.tx > b.tx : a.seq > b.seq;
+
+export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>, toFrame: (event: StoredEvent, applicationId: string) => Buffer, onError: (error: unknown) => void): EventHub {
+  const followers = new Map<string, Follower>();
+
+  function follow(applicationId: string): Follower {
+    let follower = followers.get(applicationId);
+    if (!follower) {
+      const made: Follower = {
+        applicationId, position: { tx: 0, seq: 0 }, applications: new Set(), sessions: new Map(), looking: undefined, rung: false,
+        ready: store.newestEvent(applicationId).then((position) => { made.position = position; }),
+      };
+      made.ready.catch(() => { if (followers.get(applicationId) === made) followers.delete(applicationId); }); // whoever waits for it is told
+      followers.set(applicationId, follower = made);
+    }
+    return follower;
+  }
+
+  function leave(follower: Follower): void {
+    if (follower.applications.size === 0 && follower.sessions.size === 0 && followers.get(follower.applicationId) === follower) followers.delete(follower.applicationId);
+  }
+
+  async function look(follower: Follower): Promise<void> {
+    await follower.ready;
+    do {
+      follower.rung = false;
+      for (let more = true; more;) {
+        const events = await store.readEvents(follower.applicationId, follower.position, PAGE);
+        for (const event of events) {
+          follower.position = event.position;
+          await deliver(follower, event);
+        }
+        more = events.length === PAGE;
+      }
+    } while (follower.rung);
+  }
+
+  /** To everybody, in batches, so that ten thousand readers stop nobody else. */
+  async function deliver(follower: Follower, event: StoredEvent): Promise<void> {
+    let written = 0;
+    const told: SessionReader[] = [];
+    const pause = async () => { if (++written % BATCH === 0) await breathe(); };
+    if (event.type === 'sessions.revoked') {
+      for (const readers of follower.sessions.values()) {
+        for (const reader of readers) {
+          if (reader.generation === undefined) reader.revokedGeneration = event.generation;
+          else if (reader.generation <= event.generation) { reader.over('revoked'); told.push(reader); await pause(); }
+        }
+      }
+    } else if (event.type === 'session.disconnected') {
+      for (const reader of follower.sessions.get(event.sessionId) ?? []) { reader.over(event.reason); if (event.reason !== 'lost') told.push(reader); }
+    }
+    if (follower.applications.size > 0) {
+      const frame = toFrame(event, follower.applicationId);
+      for (const reader of follower.applications) {
+        if (reader.live && isAfter(event.position, reader.position)) { reader.position = event.position; reader.deliver(event, frame); await pause(); }
+      }
+    }
+    for (const reader of told) { reader.end(); await pause(); }
+  }
+
+  function ring(applicationId: string): void {
+    const follower = followers.get(applicationId);
+    if (!follower) return;
+    follower.rung = true;
+    follower.looking ??= look(follower).catch(onError).finally(() => { follower.looking = undefined; });
+  }
+
+  return {
+    ring,
+    async readApplication(applicationId, reader) {
+      const follower = follow(applicationId);
+      follower.applications.add(reader);
+      await follower.ready;
+      return { get position() { return follower.position; }, stop: () => { follower.applications.delete(reader); leave(follower); } };
+    },
+    async readSession(applicationId, sessionId, reader) {
+      const follower = follow(applicationId);
+      const readers = follower.sessions.get(sessionId) ?? new Set();
+      follower.sessions.set(sessionId, readers.add(reader));
+      await follower.ready;
+      return () => {
+        readers.delete(reader);
+        if (readers.size === 0 && follower.sessions.get(sessionId) === readers) follower.sessions.delete(sessionId);
+        leave(follower);
+      };
+    },
+    async poll() {
+      for (const { applicationId } of followers.values()) ring(applicationId);
+      await Promise.all([...followers.values()].map(({ looking }) => looking));
+    },
+  };
+}

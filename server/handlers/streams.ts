@@ -1,0 +1,105 @@
+// The two event streams: one for a client about its own session, one for whoever watches an application.
+import { isAfter, type ApplicationReader, type EventHub, type SessionReader } from '../events.ts';
+import type { Handlers } from '../operations.ts';
+import { notFound } from '../problem.ts';
+import { frame, jitteredRetry, type Sink } from '../sse.ts';
+import type { DisconnectReason } from '../session.ts';
+import type { EventPosition } from '../store/store.ts';
+import { decodeEventId, encodeEventId } from './cursor.ts';
+import { found, ownerOf, tenantOf } from './input.ts';
+import { presentEvent } from './present.ts';
+import type { Dependencies } from './index.ts';
+
+/** After so long the client has to show, by opening another stream, that it is not merely suspended. */
+const SESSION_STREAM_MS = 5 * 60_000;
+const PAGE = 500;
+/** Nobody is to come back within the same second after a revoke-all. */
+const AFTER_DISCONNECT_MS = [1_000, 10_000] as const;
+
+const nextStep: Record<DisconnectReason, string> = {
+  revoked: 'Authenticate again and create a new session.',
+  ended: 'Create a new session to connect again.',
+  lost: 'The next heartbeat, or a stream of its own, brings the session back.',
+};
+
+export const streamHandlers = (dependencies: Dependencies) => ({
+  streamSessionEvents: async ({ path, caller }) => {
+    const { store, hub } = dependencies;
+    const tenant = tenantOf(caller, path), { applicationId, sessionId } = path;
+    const { scopes } = caller;
+    const mayReport = scopes.has('sessions:write') || scopes.has('sessions:connect');
+    const beatNow = async () => found(await store.recordHeartbeats(tenant, ownerOf(caller), [{ sessionId, lastActiveAt: undefined, tokenExpiresAt: undefined, credential: undefined }]));
+
+    // Whoever may report on the session keeps it alive by the stream; whoever may only read just watches.
+    const beat = mayReport ? await beatNow() : undefined;
+    const keepsAlive = beat?.accepted === 1;
+    const isReporters = beat !== undefined && beat.ended[0]?.reason !== 'unknown';
+    if (!isReporters && !scopes.has('sessions:read')) throw notFound();
+    const session = found(await store.getSession(tenant, sessionId));
+
+    return { status: 200, stream: {
+      applicationId, maxAgeMs: SESSION_STREAM_MS,
+      ...(keepsAlive && { beat: () => store.beat(applicationId, sessionId) }),
+      async start(sink: Sink) {
+        const tell = (reason: DisconnectReason) => sink.write(frame({ event: 'disconnect', data: { sessionId, reason, detail: nextStep[reason] }, retryMs: jitteredRetry(...AFTER_DISCONNECT_MS) }));
+        const reader: SessionReader = {
+          generation: undefined,
+          over(reason) {
+            if (reason !== 'lost') tell(reason);
+            else if (keepsAlive) beatNow().catch(() => sink.end()); // it was away, and is not any more
+            else { tell(reason); sink.end(); }
+          },
+          end: () => sink.end(),
+        };
+        sink.onClose(await hub.readSession(applicationId, sessionId, reader));
+        // Read once more, now that nothing can be missed.
+        const now = await store.getSession(tenant, sessionId);
+        const reason = now === undefined ? 'revoked' : now.disconnectReason;
+        const revokedMeanwhile = now !== undefined && (reader.revokedGeneration ?? 0) >= now.generation;
+        reader.generation = session.generation;
+        if (sink.closed) return;
+        if (reason === null && !revokedMeanwhile) return;
+        tell(reason ?? 'revoked');
+        sink.end();
+      },
+    } };
+  },
+
+  streamApplicationEvents: async ({ path, header, caller }) => {
+    const { store, hub, eventRetention } = dependencies;
+    const tenant = tenantOf(caller, path), { applicationId } = path;
+    if (!await store.isVisible(tenant)) throw notFound();
+    const asked = header['last-event-id'];
+    return { status: 200, stream: {
+      applicationId,
+      async start(sink: Sink) {
+        const from = asked === undefined || asked === '' ? undefined : decodeEventId(asked, applicationId, store.now() - eventRetention);
+        const reader: ApplicationReader = { position: { tx: 0, seq: 0 }, live: false, deliver: (_event, bytes) => sink.write(bytes) };
+        const reading = await hub.readApplication(applicationId, reader);
+        sink.onClose(reading.stop);
+        if (asked !== undefined && asked !== '' && (from === undefined || isAfter(from, reading.position))) {
+          sink.write(frame({ id: encodeEventId(store.now(), reading.position, applicationId), event: 'reset', data: {} }));
+        } else if (from !== undefined) {
+          reader.position = from;
+          await catchUp(dependencies, applicationId, reader, reading, sink);
+        }
+        if (isAfter(reading.position, reader.position)) reader.position = reading.position;
+        reader.live = true;
+      },
+    } };
+  },
+}) satisfies Partial<Handlers>;
+
+/** What the reader has missed, page by page, no faster than it reads. */
+async function catchUp({ store, idleAfter }: Dependencies, applicationId: string, reader: ApplicationReader, reading: { readonly position: EventPosition }, sink: Sink): Promise<void> {
+  while (isAfter(reading.position, reader.position) && !sink.closed) {
+    const events = await store.readEvents(applicationId, reader.position, PAGE);
+    const now = store.now();
+    for (const event of events) {
+      reader.position = event.position;
+      sink.write(presentEvent(event, applicationId, now, idleAfter));
+    }
+    if (events.length === 0) return; // the rest was forgotten meanwhile
+    await sink.drained();
+  }
+}

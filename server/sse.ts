@@ -1,0 +1,154 @@
+// Open event streams: the frames of text/event-stream, how many there may be, and what ends one (RFC: WHATWG HTML, server-sent events).
+import type { ServerResponse } from 'node:http';
+import { setImmediate as breathe, setTimeout as wait } from 'node:timers/promises';
+import type { Caller } from './auth.ts';
+import { Problem } from './problem.ts';
+
+/** What a handler answers instead of a body. */
+export interface EventStream {
+  readonly applicationId: string;
+  /** The server ends the stream, without an event, after about so long; ms. */
+  readonly maxAgeMs?: number;
+  /** Called about every `beatMs` while the stream is open, and once when it has closed. */
+  readonly beat?: () => void;
+  /** Begins to write. What it throws ends the stream, and is logged. */
+  readonly start: (sink: Sink) => Promise<void>;
+}
+
+/** The writing end of one stream. After it has closed everything is ignored. */
+export interface Sink {
+  write(frame: string | Buffer): void;
+  end(): void;
+  /** Resolves when what was written has left; for writing much at once. */
+  drained(): Promise<void>;
+  readonly closed: boolean;
+  /** Called once, when the stream is over, whoever ended it. */
+  onClose(listener: () => void): void;
+}
+
+export interface Frame { id?: string; event: string; data: unknown; retryMs?: number }
+
+/** JSON has no line breaks of its own, so one `data:` line is enough, whatever is in it. */
+export const frame = ({ id, event, data, retryMs }: Frame): string =>
+  `${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+
+/** A moment to come back, spread so that not everybody comes at once; ms. */
+export const jitteredRetry = (from = 1_000, to = 5_000): number => Math.round(from + Math.random() * (to - from));
+
+export interface StreamLimits { total: number; perApplication: number; perToken: number }
+
+export interface Streams {
+  /** @throws Problem when there are too many */
+  open(response: ServerResponse, stream: EventStream, caller: Caller): Promise<void>;
+  /** Once a second: keeps alive, beats, cuts who does not read, ends what has run out. */
+  tick(): void;
+  readonly count: number;
+  /** Ends every stream with `server_shutdown`, spread over so many ms. */
+  drain(ms: number): Promise<void>;
+}
+
+const KEEP_ALIVE_MS = 15_000;
+/** A reader this far behind, in bytes or in time, is cut; it catches up when it resumes. */
+const MOST_UNSENT = 256 * 1024;
+const LONGEST_UNSENT_MS = 10_000;
+/** Streams written to without letting others in between. */
+export const BATCH = 250;
+
+interface Open {
+  readonly response: ServerResponse;
+  readonly stream: EventStream;
+  readonly caller: Caller;
+  /** All moments by the same clock as the tokens' expiry. */
+  readonly endsAt: number;
+  keepAliveAt: number;
+  beatAt: number;
+  unsentSince: number | undefined;
+}
+
+export function createStreams({ limits, now, beatMs, onError }: { limits: StreamLimits; now: () => number; beatMs: number; onError: (error: unknown) => void }): Streams {
+  const all = new Set<Open>();
+  const perApplication = new Map<string, number>(), perToken = new Map<string, number>();
+  let draining = false;
+
+  function admit(applicationId: string, token: string): void {
+    const busy = { headers: { 'Retry-After': String(Math.ceil(jitteredRetry() / 1000)) } };
+    if (draining || all.size >= limits.total) throw new Problem('overloaded', busy);
+    if ((perToken.get(token) ?? 0) >= limits.perToken) throw new Problem('rate-limited', { ...busy, detail: `This token has ${limits.perToken} streams open, and may have no more.` });
+    if ((perApplication.get(applicationId) ?? 0) >= limits.perApplication) throw new Problem('rate-limited', { ...busy, detail: `The application has ${limits.perApplication} streams open, and may have no more.` });
+  }
+
+  const open: Streams['open'] = async (response, stream, caller) => {
+    const { applicationId, maxAgeMs = Infinity, beat } = stream;
+    admit(applicationId, caller.credentialId);
+    const at = now();
+    const entry: Open = { response, stream, caller, endsAt: at + maxAgeMs * (0.8 + Math.random() * 0.4), keepAliveAt: at + KEEP_ALIVE_MS * Math.random(), beatAt: at + beatMs, unsentSince: undefined };
+    all.add(entry);
+    count(perApplication, applicationId, 1);
+    count(perToken, caller.credentialId, 1);
+    const listeners: (() => void)[] = [];
+    response.once('close', () => {
+      all.delete(entry);
+      count(perApplication, applicationId, -1);
+      count(perToken, caller.credentialId, -1);
+      beat?.();
+      for (const listener of listeners) listener();
+    });
+    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
+    response.write(`retry: ${jitteredRetry()}\n:\n\n`);
+    const sink: Sink = {
+      write: (text) => write(entry, text),
+      end: () => void response.end(),
+      drained: () => response.writableNeedDrain ? new Promise((resolve) => { response.once('drain', resolve); response.once('close', resolve); }) : Promise.resolve(),
+      get closed() { return response.writableEnded || response.destroyed; },
+      onClose: (listener) => { if (response.destroyed) listener(); else listeners.push(listener); },
+    };
+    try {
+      await stream.start(sink);
+    } catch (error) {
+      onError(error);
+      response.destroy(); // an honest end: the reader comes back and is told then
+    }
+  };
+
+  function write(entry: Open, text: string | Buffer): void {
+    const { response } = entry;
+    if (response.writableEnded || response.destroyed) return;
+    if (!response.write(text)) entry.unsentSince ??= now();
+    if (response.writableLength > MOST_UNSENT) response.destroy();
+  }
+
+  function tick(): void {
+    const at = now();
+    for (const entry of all) {
+      const { response, caller, stream } = entry;
+      if (response.writableEnded) continue;
+      if (!response.writableNeedDrain) entry.unsentSince = undefined;
+      if (entry.unsentSince !== undefined && at - entry.unsentSince > LONGEST_UNSENT_MS) { response.destroy(); continue; }
+      if (caller.expiresAt <= at) { response.end(frame({ event: 'token_expired', data: {}, retryMs: jitteredRetry() })); continue; }
+      if (entry.endsAt <= at) { response.end(); continue; }
+      if (entry.keepAliveAt <= at) { entry.keepAliveAt = at + KEEP_ALIVE_MS; write(entry, ':\n\n'); }
+      if (stream.beat && entry.beatAt <= at) { entry.beatAt = at + beatMs; stream.beat(); }
+    }
+  }
+
+  async function drain(ms: number): Promise<void> {
+    draining = true;
+    const entries = [...all];
+    const rounds = Math.max(1, Math.ceil(entries.length / BATCH));
+    for (let round = 0; round < rounds; round++) {
+      for (const { response } of entries.slice(round * BATCH, (round + 1) * BATCH)) {
+        if (!response.writableEnded && !response.destroyed) response.end(frame({ event: 'server_shutdown', data: {}, retryMs: jitteredRetry() }));
+      }
+      await (rounds > 1 ? wait(ms / rounds) : breathe());
+    }
+    for (const { response } of all) if (response.writableEnded) response.once('finish', () => response.destroy());
+  }
+
+  return { open, tick, drain, get count() { return all.size; } };
+}
+
+function count(counts: Map<string, number>, key: string, by: 1 | -1): void {
+  const next = (counts.get(key) ?? 0) + by;
+  if (next > 0) counts.set(key, next);
+  else counts.delete(key);
+}
