@@ -23,6 +23,8 @@ export interface AppOptions {
   /** Reasons why requests cannot be served just now; none means ready. */
   readonly notReady: () => Promise<string[]>;
   readonly corsOrigins?: readonly string[];
+  /** Where the built documentation is. */
+  readonly site?: string;
   /** Check every answer against the contract: for tests and staging. */
   readonly validateResponses?: boolean;
 }
@@ -46,7 +48,7 @@ interface Context extends Request {
 }
 const contextOf = (req: Request) => req as Context; // the fields are set by the first middleware, and by the validator
 
-export function createApp({ handlers, verifier, streams, log, notReady, corsOrigins = [], validateResponses = false }: AppOptions): Express {
+export function createApp({ handlers, verifier, streams, log, notReady, corsOrigins = [], site, validateResponses = false }: AppOptions): Express {
   const app = express().disable('x-powered-by').disable('etag').set('case sensitive routing', true).set('query parser', 'simple');
   const [parameters, metadata, security, ...validation] = validator({
     apiSpec: contract,
@@ -59,7 +61,7 @@ export function createApp({ handlers, verifier, streams, log, notReady, corsOrig
   });
 
   app.use(identify(log));
-  pages(app, notReady);
+  pages(app, { notReady, site });
   if (corsOrigins.length > 0) app.use(allowOrigins(new Set(corsOrigins)));
   // The body is read after authentication, so that nobody without a token makes us parse anything.
   app.use(exactPath, headIsGet, parameters!, metadata!, security!, checkQuery, readBody, checkBody, ...validation, refuseInvalid, dispatch(handlers, streams, validateResponses));
@@ -123,10 +125,13 @@ const checkQuery: RequestHandler = (req, _res, next) => {
   const context = contextOf(req);
   if (!context.openapi) return next(notFound()); // the target was `*`: no path at all, so the validator looks away
   const { operationId, requestBody } = context.openapi.schema, { names, integers } = queries.get(operationId)!;
-  const [path, search] = req.originalUrl.split(/\?(.*)/s);
-  context.invalid = search ? queryErrors(search, names, integers) : [];
-  // Raw reserved characters are the schema's to judge; the validator would stop at the first, and say nothing of the rest.
-  if (search) req.originalUrl = `${path}?${new URLSearchParams(search)}`;
+  const [path, search = ''] = req.originalUrl.split(/\?(.*)/s);
+  context.invalid = queryErrors(search, names, integers);
+  // What was checked is what everyone else gets to see: a second parser might find no filter where this one did.
+  const query = [...new URLSearchParams(`&${search}`)].filter(([name]) => names.has(name));
+  Object.defineProperty(req, 'query', { value: Object.fromEntries(query), writable: true, configurable: true, enumerable: true });
+  // Reserved characters are the schema's to judge; the validator would stop at the first raw one, and say nothing of the rest.
+  req.originalUrl = `${path}?${new URLSearchParams(query).toString().replaceAll('+', '%20').replaceAll('*', '%2A')}`;
   if (!requestBody && hasBody(req)) context.invalid.push({ pointer: '/body', detail: 'must be empty: this operation takes no body' });
   next();
 };

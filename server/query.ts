@@ -1,31 +1,55 @@
 // What the validator leaves to us in a query string and a body: every unknown name, repeated names, and values no store can keep.
 import type { InvalidPart } from './problem.ts';
 
-type Parameter = { in?: string; name?: string; $ref?: string };
+type Parameter = { in?: string; name?: string; $ref?: string; schema?: { type?: unknown } };
 interface Contract {
   paths: Record<string, { parameters?: Parameter[] } & Record<string, { operationId?: string; parameters?: Parameter[] }>>;
   components: { parameters: Record<string, Parameter> };
 }
 
-/** The names each operation takes in its query string, by operationId. */
-export function queryNames({ paths, components }: Contract): ReadonlyMap<string, ReadonlySet<string>> {
+/** What each operation takes in its query string, by operationId: the names, and which of them are whole numbers. */
+export function queryNames({ paths, components }: Contract): ReadonlyMap<string, { names: ReadonlySet<string>; integers: ReadonlySet<string> }> {
   const resolve = ({ $ref, ...inline }: Parameter): Parameter => $ref ? components.parameters[$ref.split('/').at(-1)!] ?? {} : inline;
-  return new Map(Object.values(paths).flatMap(({ parameters: shared = [], ...operations }) => Object.values(operations).map(({ operationId = '', parameters = [] }) =>
-    [operationId, new Set([...shared, ...parameters].map(resolve).filter((parameter) => parameter.in === 'query').map(({ name }) => name!))] as const)));
+  return new Map(Object.values(paths).flatMap(({ parameters: shared = [], ...operations }) => Object.values(operations).map(({ operationId = '', parameters = [] }) => {
+    const query = [...shared, ...parameters].map(resolve).filter((parameter) => parameter.in === 'query');
+    const integers = query.filter(({ schema }) => schema?.type === 'integer');
+    return [operationId, { names: new Set(query.map(({ name }) => name!)), integers: new Set(integers.map(({ name }) => name!)) }] as const;
+  })));
 }
 
-/** Names that the operation does not know, that are repeated, or that are empty: a misspelt filter must never widen a revoke. */
-export function queryErrors(search: string, known: ReadonlySet<string>): InvalidPart[] {
+/**
+ * Names that the operation does not know, that are repeated, or that are empty: a misspelt filter must never widen a revoke. And what
+ * lenient readers let pass as something else: text that does not decode, and numbers in other notations (`0x10`, `1e2`, ` 5`).
+ */
+export function queryErrors(search: string, known: ReadonlySet<string>, integers: ReadonlySet<string> = new Set()): InvalidPart[] {
   const seen = new Set<string>();
   const errors: InvalidPart[] = [];
-  for (const [name, value] of new URLSearchParams(search)) {
+  for (const part of search.split('&')) {
+    const [[name, value] = []] = new URLSearchParams(`&${part}`); // bare, it would lose a leading question mark
+    if (name === undefined || value === undefined) continue; // nothing between two `&`
     const pointer = `/query/${escape(name)}`;
     if (!known.has(name)) errors.push({ pointer, detail: 'is not a parameter of this operation' });
     else if (seen.has(name)) errors.push({ pointer, detail: 'is given more than once' });
     else if (value === '') errors.push({ pointer, detail: 'must not be empty' });
+    else if (part.includes('#') || !decodes(part)) errors.push({ pointer, detail: 'must be percent-encoded UTF-8' });
+    else if (integers.has(name) && !/^-?\d+$/.test(value)) errors.push({ pointer, detail: 'must be integer' });
     seen.add(name);
   }
   return errors;
+}
+
+function decodes(text: string): boolean {
+  try { return decodeURIComponent(text) !== undefined; } catch { return false; }
+}
+
+const RFC3339 = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
+
+/** A date-time that exists (no 31 February, no leap second: no clock here counts them) and that has four digits for its year in UTC too. */
+export function isDateTime(text: string): boolean {
+  const [, date, time] = RFC3339.exec(text) ?? [];
+  const local = new Date(`${date}T${time}Z`);
+  if (Number.isNaN(local.getTime()) || !local.toISOString().startsWith(`${date}T${time}`)) return false;
+  return new Date(text.toUpperCase()).toISOString().length === 24;
 }
 
 const DEEPEST = 20;

@@ -17,7 +17,7 @@ export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
       refuseClaims([{ body, pointer: '/body' }], OF_THE_TOKEN);
       if (body.userId !== undefined && body.userId !== owner) throw invalid({ pointer: '/body/userId', detail: "must be the token's subject when the scope is sessions:connect" });
     }
-    const credentialExpiresAt = time(body.credentialExpiresAt, '/body/credentialExpiresAt') ?? null;
+    const credentialExpiresAt = time(body.credentialExpiresAt) ?? null;
     const connected = found(await store.connect(tenantOf(caller, path), {
       name: displayName({ ...body, clientInfo: body.clientInfo }),
       userId: body.userId ?? owner,
@@ -26,7 +26,7 @@ export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
       userAgent: body.userAgent ?? null,
       clientInfo: body.clientInfo ?? null,
       credential: owner !== undefined ? ownCredential(caller) : body.credentialId === undefined ? undefined : { id: body.credentialId, expiresAt: credentialExpiresAt },
-      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(body.tokenExpiresAt, '/body/tokenExpiresAt') ?? null,
+      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(body.tokenExpiresAt) ?? null,
       owner: owner ?? '',
     }));
     if (connected.outcome === 'credential-revoked') {
@@ -41,15 +41,12 @@ export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
   recordHeartbeats: async ({ path, body: { heartbeats }, caller }) => {
     const owner = ownerOf(caller);
     if (owner !== undefined) refuseClaims(heartbeats.map((body, index) => ({ body, pointer: `/body/heartbeats/${index}` })), OF_THE_TOKEN);
-    const result = found(await store.recordHeartbeats(tenantOf(caller, path), owner, heartbeats.map((beat, index) => {
-      const at = (field: 'lastActiveAt' | 'tokenExpiresAt' | 'credentialExpiresAt') => time(beat[field], `/body/heartbeats/${index}/${field}`);
-      return {
-        sessionId: beat.sessionId,
-        lastActiveAt: at('lastActiveAt'),
-        tokenExpiresAt: owner !== undefined ? caller.expiresAt : at('tokenExpiresAt'),
-        credential: owner !== undefined ? ownCredential(caller) : beat.credentialId === undefined ? undefined : { id: beat.credentialId, expiresAt: at('credentialExpiresAt') ?? null },
-      };
-    })));
+    const result = found(await store.recordHeartbeats(tenantOf(caller, path), owner, heartbeats.map((beat) => ({
+      sessionId: beat.sessionId,
+      lastActiveAt: time(beat.lastActiveAt),
+      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(beat.tokenExpiresAt),
+      credential: owner !== undefined ? ownCredential(caller) : beat.credentialId === undefined ? undefined : { id: beat.credentialId, expiresAt: time(beat.credentialExpiresAt) ?? null },
+    }))));
     return { status: 200, body: result };
   },
 

@@ -3,13 +3,8 @@ import { invalid, notFound } from '../problem.ts';
 import type { Caller } from '../auth.ts';
 import type { Actor, Tenant } from '../store/store.ts';
 
-/** Milliseconds since the epoch. The schema has seen to the form, but `23:59:60Z` has it too. */
-export function time(text: string | undefined, pointer: string): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw invalid({ pointer, detail: 'must be a moment that exists' });
-  return ms;
-}
+/** Milliseconds since the epoch, of a text that the schema has seen to be a moment. */
+export const time = (text: string | undefined): number | undefined => text === undefined ? undefined : Date.parse(text.toUpperCase());
 
 export const tenantOf = ({ organizationId, applicationId: boundTo }: Caller, { applicationId }: { applicationId: string }): Tenant =>
   ({ organizationId, applicationId, boundTo });

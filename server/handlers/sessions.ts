@@ -11,7 +11,7 @@ import type { Dependencies } from './index.ts';
 type FilterQuery = { derivedStatus?: DerivedStatus[]; userId?: string; clientName?: string; hostname?: string; lastActiveBefore?: string };
 
 const filterOf = (statuses: ReadonlySet<DerivedStatus>, { userId, clientName, hostname, lastActiveBefore }: FilterQuery): SessionFilter =>
-  ({ statuses, userId, clientName, hostname, lastActiveBefore: time(lastActiveBefore, '/query/lastActiveBefore') });
+  ({ statuses, userId, clientName, hostname, lastActiveBefore: time(lastActiveBefore) });
 
 export const sessionHandlers = ({ store, idleAfter }: Dependencies) => ({
   listSessions: async ({ path, query, caller }) => {
@@ -40,13 +40,14 @@ export const sessionHandlers = ({ store, idleAfter }: Dependencies) => ({
   },
 
   revokeSessions: async ({ path, query, caller, requestId }) => {
-    const { dryRun, maxCount, ...audit } = query;
+    const { dryRun, maxCount, ...asked } = query;
     const filter = filterOf(query.derivedStatus ? new Set(query.derivedStatus) : connectedStatuses, query);
+    const audit: FilterQuery = filter.lastActiveBefore === undefined ? asked : { ...asked, lastActiveBefore: iso(filter.lastActiveBefore) };
     const unfiltered = filter.statuses.size === connectedStatuses.size && !(query.userId ?? query.clientName ?? query.hostname ?? query.lastActiveBefore);
     const [tenant, bounds, actor] = [tenantOf(caller, path), { dryRun, maxCount }, actorOf(caller, requestId)];
     const revoked: Revoked = found(unfiltered
       ? await store.revokeAll(tenant, bounds, actor)
-      : await store.revokeMatching(tenant, filter, audit satisfies FilterQuery as AuditFilter, bounds, actor)); // an interface has no index signature
+      : await store.revokeMatching(tenant, filter, audit as AuditFilter, bounds, actor)); // an interface has no index signature
     if (revoked.outcome === 'too-many') {
       throw new Problem('revocation-too-large', { detail: `More than ${revoked.limit} sessions match; nothing was revoked.` });
     }
