@@ -15,7 +15,7 @@ export interface Caller {
   readonly scopes: ReadonlySet<string>;
   /** The one application the token is bound to, if any. */
   readonly applicationId: string | undefined;
-  /** What a revoke denies: `sid:` and the session claim where there is one, else `sha256:` and the token's hash. */
+  /** What a revoke denies: `sid:` and the session claim where there is one, else `sha256:` and a hash of what the token says. */
   readonly credentialId: string;
   /** When the token expires, in ms since the epoch. */
   readonly expiresAt: number;

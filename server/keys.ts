@@ -57,8 +57,8 @@ export async function readOrCreateSigningKey(dataDirectory: string): Promise<Sig
 async function parseKept(path: string, text: string): Promise<SigningKey> {
   try {
     return await parseSigningKey(JSON.parse(text));
-  } catch (cause) {
-    throw new ConfigError(`DATA_DIR: ${path} is not a signing key of this server; restore it, or move it away to get a new one`, { cause });
+  } catch { // without the cause: a JSON error quotes what it read, which may be the secret
+    throw new ConfigError(`DATA_DIR: ${path} is not a signing key of this server; restore it, or move it away to get a new one`);
   }
 }
 

@@ -2,6 +2,7 @@
 import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../server/config.ts';
 import { generateSigningKey, readOrCreateSigningKey } from '../../server/keys.ts';
@@ -19,6 +20,7 @@ const refused = async (message: RegExp) => {
   expect(error).toBeInstanceOf(ConfigError);
   expect((error as ConfigError).message).toMatch(message); // the line above says so
   expect((error as ConfigError).message).toContain(path);
+  return error as ConfigError;
 };
 
 describe('readOrCreateSigningKey', () => {
@@ -59,6 +61,7 @@ describe('readOrCreateSigningKey', () => {
 
   it.each<[string, (key: Awaited<ReturnType<typeof generateSigningKey>>, other: Awaited<ReturnType<typeof generateSigningKey>>) => unknown]>([
     ['an empty file', () => ''],
+    ['no JSON', () => 'secret'],
     ['half a file', (key) => JSON.stringify(key).slice(0, 80)],
     ['other JSON', () => ({ kid: 'a', privateJwk: { kty: 'oct', k: 'AAAA' } })],
     ['a public key', ({ kid, privateJwk: { d: _, ...rest } }) => ({ kid, privateJwk: rest })],
@@ -68,7 +71,7 @@ describe('readOrCreateSigningKey', () => {
     const value = content(await generateSigningKey(), await generateSigningKey());
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     await writeFile(path, text, { mode: 0o600 });
-    await refused(/not a signing key/);
+    expect(inspect(await refused(/not a signing key/))).not.toContain('secret');
     expect(await readFile(path, 'utf8')).toBe(text);
   });
 });
