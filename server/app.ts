@@ -44,6 +44,8 @@ interface Context extends Request {
   refusal?: Problem;
   /** What we found wrong ourselves; answered together with what the validator finds. */
   invalid: InvalidPart[];
+  /** Asked for the head of the answer only. */
+  isHead?: boolean;
   openapi?: { schema: Operation; pathParams: Record<string, string> };
 }
 const contextOf = (req: Request) => req as Context; // the fields are set by the first middleware, and by the validator
@@ -101,6 +103,7 @@ const exactPath: RequestHandler = (req, _res, next) => next(/\/(?:\?|$)/.test(re
 
 /** HEAD is GET without the body, which Node drops; the validator would say 405. */
 const headIsGet: RequestHandler = (req, _res, next) => {
+  contextOf(req).isHead = req.method === 'HEAD';
   if (req.method === 'HEAD') req.method = 'GET';
   next();
 };
@@ -179,6 +182,7 @@ const dispatch = (handlers: Handlers, streams: Streams, validateResponses: boole
   const handler = handlers[openapi.schema.operationId] as Handler<OperationId>; // the union of all; the call below is what the validator has checked
   const reply = await handler({ path: openapi.pathParams, query: req.query, header: req.headers, body: req.body, caller, requestId, signal: gone.signal } as unknown as Call<never> as Parameters<typeof handler>[0]) as
     { status: number; body: object; headers?: Record<string, string>; stream?: EventStream };
+  if (reply.stream && contextOf(req).isHead) return void res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end();
   if (reply.stream) return streams.open(res, reply.stream, caller);
   const text = reply.body instanceof Json ? reply.body.text : JSON.stringify(reply.body);
   if (validateResponses) return void res.status(reply.status).set(reply.headers ?? {}).json(JSON.parse(text));
@@ -192,7 +196,7 @@ function send(res: Response, status: number, type: string, text: string, headers
 
 /** Ours first, and each place once. */
 function together(found: readonly InvalidPart[], problem: Problem): Problem {
-  if (problem.code !== 'invalid-request' || found.length === 0) return problem;
+  if (problem.code !== 'invalid-request') return problem;
   const places = new Map([...found, ...problem.errors ?? []].reverse().map((part) => [part.pointer, part]));
   return invalid(...[...places.values()].reverse());
 }

@@ -61,7 +61,8 @@ export const notFound = (): Problem => new Problem('not-found');
 
 /** A 400 that points at what must be mended. */
 export function invalid(...errors: InvalidPart[]): Problem {
-  const detail = errors.length === 1 ? 'One part of the request must be mended.' : `${errors.length} parts of the request must be mended.`;
+  const detail = errors.length === 1 ? 'One part of the request must be mended.'
+    : `${errors.length > MOST_ERRORS ? `More than ${MOST_ERRORS}` : errors.length} parts of the request must be mended.`;
   return new Problem('invalid-request', { detail, errors });
 }
 
@@ -75,7 +76,8 @@ export function toProblem(error: unknown): Problem {
     case 400:
       // A path that does not decode names nothing; only of that the validator gives no code.
       if (!errors?.[0]?.errorCode) return path?.startsWith('/query/') ? invalid({ pointer: pointer(path), detail: message ?? 'is malformed' }) : new Problem('not-found', { cause: error });
-      return invalid(...errors.map(({ path, message, errorCode }) => ({ pointer: pointer(path, errorCode), detail: plain(message, errorCode) })));
+      // One more than is shown says that there are more. A body can hold a hundred thousand mistakes.
+      return invalid(...errors.slice(0, MOST_ERRORS + 1).map(({ path, message, errorCode }) => ({ pointer: pointer(path, errorCode), detail: plain(message, errorCode) })));
     case 401: return unauthorized(error);
     case 404: return notFound();
     case 405: return new Problem('method-not-allowed', { headers: { Allow: allow(headers?.['Allow'] ?? '') } });
