@@ -99,7 +99,7 @@ function allowOrigins(origins: ReadonlySet<string>): RequestHandler {
 }
 
 /** The validator takes a trailing slash: a client that lost its session id would revoke all sessions instead of one. */
-const exactPath: RequestHandler = (req, _res, next) => next(/\/(?:\?|$)/.test(req.originalUrl) ? notFound() : undefined);
+const exactPath: RequestHandler = (req, _res, next) => next(/^[^?]*\/(?:\?|$)/.test(req.originalUrl) ? notFound() : undefined);
 
 /** HEAD is GET without the body, which Node drops; the validator would say 405. */
 const headIsGet: RequestHandler = (req, _res, next) => {
