@@ -45,6 +45,7 @@ function parse(answer: Buffer): RawAnswer {
     const [, name = '', value = ''] = /^([^:]+):\s*(.*)$/.exec(line) ?? [];
     headers[name.toLowerCase()] = headers[name.toLowerCase()] === undefined ? value : `${headers[name.toLowerCase()]}, ${value}`;
   }
+  if (/^HTTP\/1.1 1/.test(first)) return parse(answer.subarray(end + 4)); // `100 Continue`, before the answer
   const text = answer.subarray(end + 4).toString();
   return { status: Number(first.split(' ')[1]), headers, text, body: /json/.test(headers['content-type'] ?? '') && text ? JSON.parse(text) : undefined };
 }
