@@ -1,5 +1,6 @@
 // How a session gets out: the only place that writes one, in an answer or in an event.
 import { derivedStatus, type Session } from '../session.ts';
+import { positionFrame } from '../sse.ts';
 import type { StoredEvent } from '../store/store.ts';
 import { encodeEventId } from './cursor.ts';
 
@@ -23,7 +24,7 @@ export function presentEvent(event: StoredEvent, applicationId: string, now: num
   const frame = (data: string) => `id: ${id}\nevent: ${event.type}\ndata: ${data}\n\n`;
   switch (event.type) {
     case 'session.connected': case 'session.updated': {
-      if (!event.session) return `id: ${id}\n\n`; // it has been forgotten since: only the position is worth telling
+      if (!event.session) return positionFrame(id); // it has been forgotten since: only the position is worth telling
       const session = presentSession(event.session, now, idleAfter);
       return frame(event.type === 'session.updated' ? `{"session":${session}}` : `{"session":${session},"generation":${event.generation}}`);
     }

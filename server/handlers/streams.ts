@@ -2,7 +2,7 @@
 import { isAfter, type ApplicationReader, type EventHub, type SessionReader } from '../events.ts';
 import type { Handlers } from '../operations.ts';
 import { notFound } from '../problem.ts';
-import { frame, jitteredRetry, type Sink } from '../sse.ts';
+import { frame, jitteredRetry, positionFrame, type Sink } from '../sse.ts';
 import type { DisconnectReason } from '../session.ts';
 import type { EventPosition } from '../store/store.ts';
 import { decodeEventId, encodeEventId } from './cursor.ts';
@@ -28,7 +28,11 @@ export const streamHandlers = (dependencies: Dependencies) => ({
     const tenant = tenantOf(caller, path), { applicationId, sessionId } = path;
     const { scopes } = caller;
     const mayReport = scopes.has('sessions:write') || scopes.has('sessions:connect');
-    const beatNow = async () => found(await store.recordHeartbeats(tenant, ownerOf(caller), [{ sessionId, lastActiveAt: undefined, tokenExpiresAt: undefined, credential: undefined }]));
+    const owner = ownerOf(caller);
+    // A client's own token speaks for itself: the session has the token that the stream was opened with, and a revoke denies it.
+    const proof = owner === undefined ? { tokenExpiresAt: undefined, credential: undefined }
+      : { tokenExpiresAt: caller.expiresAt, credential: { id: caller.credentialId, expiresAt: caller.expiresAt } };
+    const beatNow = async () => found(await store.recordHeartbeats(tenant, owner, [{ sessionId, lastActiveAt: undefined, ...proof }]));
 
     // Whoever may report on the session keeps it alive by the stream; whoever may only read just watches.
     const beat = mayReport ? await beatNow() : undefined;
@@ -85,6 +89,8 @@ export const streamHandlers = (dependencies: Dependencies) => ({
         }
         if (isAfter(reading.position, reader.position)) reader.position = reading.position;
         reader.live = true;
+        // From here on nothing is missed, not even by a reader whose stream breaks before there was an event.
+        sink.write(positionFrame(encodeEventId(store.now(), reader.position, applicationId)));
       },
     } };
   },
