@@ -77,7 +77,7 @@ export function toProblem(error: unknown): Problem {
       // A path that does not decode names nothing; only of that the validator gives no code.
       if (!errors?.[0]?.errorCode) return path?.startsWith('/query/') ? invalid({ pointer: pointer(path), detail: message ?? 'is malformed' }) : new Problem('not-found', { cause: error });
       // One more than is shown says that there are more. A body can hold a hundred thousand mistakes.
-      return invalid(...errors.slice(0, MOST_ERRORS + 1).map(({ path, message, errorCode }) => ({ pointer: pointer(path, errorCode), detail: plain(message, errorCode) })));
+      return invalid(...errors.slice(0, MOST_ERRORS + 1).map(({ path, message, errorCode }) => ({ pointer: pointer(path || '/body', errorCode), detail: plain(message, errorCode) })));
     case 401: return unauthorized(error);
     case 404: return notFound();
     case 405: return new Problem('method-not-allowed', { headers: { Allow: allow(headers?.['Allow'] ?? '') } });
@@ -92,7 +92,7 @@ export function bodyProblem(error: unknown): Problem {
   if (type === 'entity.parse.failed') return invalid({ pointer: '/body', detail: 'is not valid JSON, or not an object' });
   if (type === 'entity.verify.failed') return invalid({ pointer: '/body', detail: 'is not well-formed UTF-8' });
   if (status === 413) return new Problem('payload-too-large', { detail: `The body may have at most ${limit} bytes.` });
-  if (status === 415) return unsupported(type === 'encoding.unsupported' ? 'Send the body as it is, or with Content-Encoding: gzip, deflate or br.' : undefined);
+  if (status === 415) return unsupported(type === 'encoding.unsupported' ? 'Send the body as it is, or with Content-Encoding: gzip, deflate, br or zstd.' : undefined);
   if (status === 400) return invalid({ pointer: '/body', detail: code?.startsWith('Z_') || code?.startsWith('ERR_') ? 'is not what its Content-Encoding says' : 'could not be read to its end' });
   return toProblem(error);
 }
@@ -119,6 +119,6 @@ function plain(message: string, code = ''): string {
 
 const allow = (methods: string) => [methods, ...(/\bGET\b/.test(methods) ? ['HEAD'] : []), 'OPTIONS'].join(', ');
 
-/** The validator says `/params/x` where we say `/path/x`, and does not escape the name of an unknown field. */
+/** The validator says `/params/x` where we say `/path/x`, does not escape the name of an unknown field, and loses an empty one. */
 const pointer = (path: string, code?: string): string => code !== UNKNOWN_FIELD ? path.replace(/^\/params\//, '/path/')
   : path.replace(/^(\/body(?:\/heartbeats\/\d+)?\/)([^]*)$/, (_whole, parent: string, name: string) => parent + name.replaceAll('~', '~0').replaceAll('/', '~1').slice(0, 200));
