@@ -93,7 +93,7 @@ export function bodyProblem(error: unknown): Problem {
   if (type === 'entity.verify.failed') return invalid({ pointer: '/body', detail: 'is not well-formed UTF-8' });
   if (status === 413) return new Problem('payload-too-large', { detail: `The body may have at most ${limit} bytes.` });
   if (status === 415) return unsupported(type === 'encoding.unsupported' ? 'Send the body as it is, or with Content-Encoding: gzip, deflate, br or zstd.' : undefined);
-  if (status === 400) return invalid({ pointer: '/body', detail: code?.startsWith('Z_') || code?.startsWith('ERR_') ? 'is not what its Content-Encoding says' : 'could not be read to its end' });
+  if (status === 400) return invalid({ pointer: '/body', detail: /^(?:Z|ZSTD|ERR)_/.test(code ?? '') ? 'is not what its Content-Encoding says' : 'could not be read to its end' });
   return toProblem(error);
 }
 
