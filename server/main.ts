@@ -21,7 +21,7 @@ const log = pino({ level: config.LOG_LEVEL, base: undefined, timestamp: pino.std
 try {
   const service = await startService(config, { log });
   log.info({ url: service.url, store: config.DATABASE_URL ? 'postgresql' : 'sqlite' }, 'listening');
-  await welcome(service, config);
+  await welcome(service, config).catch((err: unknown) => log.warn({ err }, 'no demo application was made')); // the server serves all the same
 
   let stopping = false;
   const stop = async (signal: string) => {

@@ -2,6 +2,8 @@
 import express, { type Express, type RequestHandler } from 'express';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { randomUUID } from 'node:crypto';
+import type { RequestListener } from 'node:http';
 import { Problem } from './problem.ts';
 
 const root = new URL('..', import.meta.url);
@@ -31,3 +33,13 @@ export function pages(app: Express, { notReady, site = fileOf('docs/site') }: Pa
     express.static(site, { extensions: ['html'], redirect: false, cacheControl: false, etag: false }));
   page('/docs', (_req, res) => res.sendFile('index.html', { root: site }));
 }
+
+/** What is answered before the store is there: alive, and not ready. */
+export const starting = (): RequestListener => (req, res) => {
+  const answer = (status: number, type: string, body: object, headers = {}) =>
+    res.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store', ...headers }).end(JSON.stringify(body));
+  if (req.url === '/livez') return answer(200, 'application/json', { status: 'ok' });
+  if (req.url === '/readyz') return answer(503, 'application/json', { status: 'unavailable', reasons: ['the store is out of reach'] });
+  const requestId = randomUUID();
+  answer(503, 'application/problem+json', new Problem('store-unavailable').body(requestId), { 'X-Request-Id': requestId, 'Retry-After': '1' });
+};

@@ -11,7 +11,7 @@ export interface EventStream {
   readonly maxAgeMs?: number;
   /** Called about every `beatMs` while the stream is open, and once when it has closed. */
   readonly beat?: () => void;
-  /** Begins to write. What it throws ends the stream, and is logged. */
+  /** Resolves when nothing can be missed any more: only then, or at the first write, the reader is told that the stream is open. */
   readonly start: (sink: Sink) => Promise<void>;
 }
 
@@ -99,18 +99,18 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
       beat?.();
       for (const listener of listeners) listener();
     });
-    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
-    response.write(`retry: ${jitteredRetry()}\n:\n\n`);
     const sink: Sink = {
       write: (text) => write(entry, text),
-      end: () => void response.end(),
+      end: () => finish(response),
       drained: () => response.writableNeedDrain ? new Promise((resolve) => { response.once('drain', resolve); response.once('close', resolve); }) : Promise.resolve(),
       get closed() { return response.writableEnded || response.destroyed; },
       onClose: (listener) => { if (response.destroyed) listener(); else listeners.push(listener); },
     };
     try {
       await stream.start(sink);
+      if (!response.destroyed) begin(response);
     } catch (error) {
+      if (!response.headersSent) throw error;
       onError(error);
       response.destroy(); // an honest end: the reader comes back and is told then
     }
@@ -119,6 +119,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
   function write(entry: Open, text: string | Buffer): void {
     const { response } = entry;
     if (response.writableEnded || response.destroyed) return;
+    begin(response);
     if (!response.write(text)) entry.unsentSince ??= now();
     if (response.writableLength > MOST_UNSENT) response.destroy();
   }
@@ -130,8 +131,8 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
       if (response.writableEnded) continue;
       if (!response.writableNeedDrain) entry.unsentSince = undefined;
       if (entry.unsentSince !== undefined && at - entry.unsentSince > LONGEST_UNSENT_MS) { response.destroy(); continue; }
-      if (caller.expiresAt <= at) { response.end(frame({ event: 'token_expired', data: {}, retryMs: jitteredRetry() })); continue; }
-      if (entry.endsAt <= at) { response.end(); continue; }
+      if (caller.expiresAt <= at) { finish(response, 'token_expired'); continue; }
+      if (entry.endsAt <= at) { finish(response); continue; }
       if (entry.keepAliveAt <= at) { entry.keepAliveAt = at + KEEP_ALIVE_MS; write(entry, ':\n\n'); }
       if (stream.beat && entry.beatAt <= at) { entry.beatAt = at + beatMs; stream.beat(); }
     }
@@ -143,7 +144,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
     const rounds = Math.max(1, Math.ceil(entries.length / BATCH));
     for (let round = 0; round < rounds; round++) {
       for (const { response } of entries.slice(round * BATCH, (round + 1) * BATCH)) {
-        if (!response.writableEnded && !response.destroyed) response.end(frame({ event: 'server_shutdown', data: {}, retryMs: jitteredRetry() }));
+        finish(response, 'server_shutdown');
       }
       await (rounds > 1 ? wait(ms / rounds) : breathe());
     }
@@ -151,6 +152,20 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
   }
 
   return { open, tick, drain, get count() { return all.size; } };
+}
+
+/** The head, once. */
+function begin(response: ServerResponse): void {
+  if (response.headersSent) return;
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
+  response.write(`retry: ${jitteredRetry()}\n:\n\n`);
+}
+
+/** The end, once. */
+function finish(response: ServerResponse, event?: 'token_expired' | 'server_shutdown'): void {
+  if (response.writableEnded || response.destroyed) return;
+  begin(response);
+  response.end(event && frame({ event, data: {}, retryMs: jitteredRetry() }));
 }
 
 function count(counts: Map<string, number>, key: string, by: 1 | -1): void {

@@ -6,6 +6,7 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     include: process.env['LONG'] ? ['test/**/*.long.test.ts'] : ['test/**/*.test.ts'],
     exclude: process.env['LONG'] ? [] : ['test/**/*.long.test.ts'],
+    globalSetup: 'test/support/setup.ts',
     testTimeout: 20_000,
     hookTimeout: 60_000,
     // CI counts both runs together.

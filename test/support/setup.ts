@@ -1,0 +1,23 @@
+// Before and after a whole run: a directory for what its files share, and the end of the PostgreSQL that one of them may have started.
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { cluster, postgresIsThere, RUN_DIRECTORY } from './postgres.ts';
+
+export default function setup(): () => void {
+  const directory = process.env[RUN_DIRECTORY] = mkdtempSync(join(tmpdir(), 'rollcall-run-'));
+  chmodSync(directory, 0o711); // PostgreSQL runs as another user
+  if (!postgresIsThere()) {
+    const message = 'POSTGRESQL IS NOT THERE: its tests cannot run. Install Debian\'s package postgresql, or set TEST_DATABASE_URL.';
+    if (process.env['CI']) throw new Error(message);
+    console.error(`\n${message}\n`);
+  }
+  return () => {
+    const directoryOfServer = join(directory, 'postgres');
+    if (postgresIsThere() && !process.env['TEST_DATABASE_URL']) {
+      const server = cluster(directoryOfServer);
+      if (server.running) server.stop();
+    }
+    rmSync(directory, { recursive: true, force: true });
+  };
+}
