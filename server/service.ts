@@ -1,6 +1,7 @@
 // The service, put together: config -> store -> app -> background work -> listen. `main.ts` runs it as a process, tests in their own.
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createApp } from './app.ts';
 import { createVerifier } from './auth.ts';
@@ -9,11 +10,14 @@ import type { Config } from './config.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHandlers } from './handlers/index.ts';
 import { presentEvent } from './handlers/present.ts';
-import { readOrCreateSigningKey, type SigningKey } from './keys.ts';
+import { generateSigningKey, parseSigningKey, readOrCreateSigningKey, type SigningKey } from './keys.ts';
+import { starting } from './pages.ts';
 import { createStreams, type Streams } from './sse.ts';
 import { createStore } from './store/index.ts';
+import type { Database } from './store/database.ts';
+import { openBell, openPostgres } from './store/postgres.ts';
 import { openSqlite } from './store/sqlite.ts';
-import type { Store } from './store/store.ts';
+import { StoreUnavailable, type Store } from './store/store.ts';
 
 export interface Service {
   readonly url: string;
@@ -38,36 +42,39 @@ export interface ServiceOptions {
 /** Open streams are ended over so long when the process leaves. */
 const DRAIN_MS = 4_000;
 
-/** @throws Error in words for the operator, when the store cannot be opened or the port not be had. */
-export async function startService(config: Config, { log, now = Date.now, validateResponses = false, background = true }: ServiceOptions): Promise<Service> {
-  const db = openSqlite(config.DATA_DIR);
-  const signingKey = config.AUTH_ISSUER ? undefined : await readOrCreateSigningKey(config.DATA_DIR);
+/** @throws Error in words for the operator, when the store cannot be used or the port not be had. */
+export async function startService(config: Config, { log, now, validateResponses = false, background = true }: ServiceOptions): Promise<Service> {
+  let app: RequestListener = starting();
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 10_000 }, (req, res) => app(req, res));
+  await listen(server, config);
+  const opened = await open(config, log).catch((error: unknown) => { server.close(); throw error; });
+  const { db, signingKey } = opened;
+  const storeNow = now ?? opened.now;
   const store = createStore(db, {
-    now, idleAfter: config.IDLE_AFTER, lease: config.LEASE, retention: config.RETENTION,
+    now: storeNow, idleAfter: config.IDLE_AFTER, lease: config.LEASE, retention: config.RETENTION,
     eventRetention: config.EVENT_RETENTION, auditRetention: config.AUDIT_RETENTION,
   });
-  await store.interruptRevocations(now() + 1);
   const hub = createEventHub(store, (event, applicationId) => Buffer.from(presentEvent(event, applicationId, store.now(), config.IDLE_AFTER)),
     (err) => log.warn({ err }, 'events could not be read; they are looked for again'));
-  store.onChange(hub.ring);
+  const bell = config.DATABASE_URL === undefined ? undefined : openBell(config.DATABASE_URL, {
+    onRing: hub.ring, onListening: () => { hub.poll().catch(() => {}); }, // `poll` has its own way to say what went wrong
+    onError: (err) => log.warn({ err }, 'the listening connection broke; events are looked for every second'),
+  });
+  store.onChange((applicationId, urgent) => {
+    hub.ring(applicationId);
+    if (urgent) bell?.ring(applicationId);
+  });
   const streams = createStreams({
     limits: { total: config.STREAMS, perApplication: config.STREAMS_PER_APPLICATION, perToken: config.STREAMS_PER_TOKEN },
-    now, beatMs: config.LEASE / 3, onError: (err) => log.warn({ err }, 'a stream could not be started'),
+    now: now ?? Date.now, beatMs: config.LEASE / 3, onError: (err) => log.warn({ err }, 'a stream could not be started'),
   });
   let closing = false;
-  const app = createApp({
+  app = createApp({
     handlers: createHandlers({ store, hub, idleAfter: config.IDLE_AFTER, eventRetention: config.EVENT_RETENTION }),
-    verifier: createVerifier({ config, localKey: signingKey, now, onIssuerFailure: (err) => log.warn({ err }, 'the issuer is out of reach') }),
+    verifier: createVerifier({ config, localKey: signingKey, now: now ?? Date.now, onIssuerFailure: (err) => log.warn({ err }, 'the issuer is out of reach') }),
     streams, log, validateResponses, corsOrigins: config.CORS_ORIGINS,
     notReady: async () => closing ? ['the server is shutting down'] : store.check().then(() => [], () => ['the store is out of reach']),
   });
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 10_000 }, app);
-  try {
-    await listen(server, config);
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
   const stopBackground = background ? startBackground({ store, hub, streams, log }) : async () => {};
   const { address, port, family } = server.address() as AddressInfo; // it listens on TCP
   return {
@@ -78,10 +85,32 @@ export async function startService(config: Config, { log, now = Date.now, valida
       server.closeIdleConnections();
       await streams.drain(DRAIN_MS);
       server.closeIdleConnections();
-      await Promise.all([closed, stopBackground()]);
+      await Promise.all([closed, stopBackground(), bell?.close()]);
       await store.close();
     },
   };
+}
+
+interface Opened { db: Database; signingKey: SigningKey | undefined; now: () => number }
+
+/** The embedded database opens or does not; one that is elsewhere is waited for, and meanwhile we say that it is away. */
+async function open(config: Config, log: Logger): Promise<Opened> {
+  const signs = config.AUTH_ISSUER === undefined;
+  if (config.DATABASE_URL === undefined) {
+    return { db: openSqlite(config.DATA_DIR), signingKey: signs ? await readOrCreateSigningKey(config.DATA_DIR) : undefined, now: Date.now };
+  }
+  for (let waiting = false; ;) {
+    try {
+      const db = await openPostgres(config.DATABASE_URL, (err) => log.warn({ err }, 'a database connection broke'));
+      if (waiting) log.info('the database is there');
+      return { db, now: db.now, signingKey: signs ? await parseSigningKey(JSON.parse(await db.sharedSigningKey(JSON.stringify(await generateSigningKey())))) : undefined };
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      if (!waiting) log.warn({ err: error }, 'the database is out of reach; waiting for it');
+      waiting = true;
+      await wait(500);
+    }
+  }
 }
 
 const listen = (server: Server, { PORT, HOST }: Config) => new Promise<void>((resolve, reject) => {

@@ -13,8 +13,8 @@ export interface Context {
   readonly retention: number;
   readonly eventRetention: number;
   readonly auditRetention: number;
-  /** Something about an application was committed; readers of its events should look. */
-  readonly ring: (applicationId: string) => void;
+  /** Something about an application was committed; readers of its events should look, those elsewhere at once only when somebody was cut. */
+  readonly ring: (applicationId: string, urgent: boolean) => void;
 }
 
 export interface VisibleApplication { id: string; name: string; organizationId: string; createdAt: number; generation: number }

@@ -1,10 +1,14 @@
 // Which credentials sessions have used, and which are denied because of a revoke.
+import { setImmediate as breathe } from 'node:timers/promises';
 import { statements, type Queries } from './database.ts';
 import { applicationOf, audit, type Context } from './context.ts';
 import type { Credential, Page, Store } from './store.ts';
 
-/** Rows looked at for one page; a page may be short. */
-const SCAN = 5_000;
+/** Rows of one generation looked at for one page; a page may be short. */
+const SCAN = 2_000;
+
+/** By bytes, as both databases order them. */
+const inOrder = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 export function credentials(context: Context) {
   const { db, now, retention } = context;
@@ -32,8 +36,11 @@ export function credentials(context: Context) {
     on conflict (application_id, credential_id) do update set denied_until = ${dialect.greatest('excluded.denied_until', 'revoked_credentials.denied_until')}`);
   const settledPage = sql(`select credential_id as "credentialId", denied_until as "deniedUntil" from revoked_credentials
     where application_id = $1 and credential_id > $2 and denied_until > $3 order by credential_id limit $4`);
-  const unsettledPage = sql(`select c.credential_id as "credentialId", ${deniedUntil('r.created_at + $4')} as "deniedUntil" from ${unsettled}
-    where c.application_id = $1 and c.credential_id > $2 and ${deniedUntil('r.created_at + $4')} > $3 order by c.credential_id limit $5`);
+  const unsettledGenerations = sql(`select generation, created_at as "revokedAt" from revocations where application_id = $1 and generation is not null and settled_at is null`);
+  // One generation at a time, in the order of the index: all together would have to be sorted, however many there are.
+  const unsettledPage = sql(`select c.credential_id as "credentialId", ${deniedUntil('$5')} as "deniedUntil"
+    from session_credentials c join sessions s on s.application_id = c.application_id and s.id = c.session_id
+    where c.application_id = $1 and c.generation = $2 and c.credential_id > $3 order by c.credential_id limit $4`);
   const allowSettled = sql('delete from revoked_credentials where application_id = $1 and credential_id = $2 and denied_until > $3');
   const allowUnsettled = sql(`delete from session_credentials where application_id = $1 and credential_id = $2 and generation in (
     select generation from revocations where application_id = $1 and generation is not null and settled_at is null)`);
@@ -59,20 +66,24 @@ export function credentials(context: Context) {
     listRevokedCredentials: (async (tenant, { after = '', limit }) => {
       if (!await applicationOf(db, tenant)) return undefined;
       type Row = { credentialId: string; deniedUntil: number };
-      const at = now(), most = Math.max(limit + 1, SCAN);
-      // The unsettled first: settling moves rows from there to the other, never back.
-      const open = await db.all<Row>(unsettledPage, tenant.applicationId, after, at, retention, most);
-      const settled = await db.all<Row>(settledPage, tenant.applicationId, after, at, limit + 1);
-      const horizon = open.length === most ? open.at(-1)!.credentialId : undefined; // beyond it there may be more
+      const { applicationId } = tenant, at = now(), most = Math.max(limit + 1, SCAN);
       const until = new Map<string, number>();
-      for (const { credentialId, deniedUntil } of [...settled, ...open]) {
-        if (horizon !== undefined && credentialId > horizon) continue;
-        until.set(credentialId, Math.max(until.get(credentialId) ?? 0, deniedUntil));
+      let horizon: string | undefined; // beyond it there may be more
+      const add = ({ credentialId, deniedUntil }: Row) => { if (deniedUntil > at) until.set(credentialId, Math.max(until.get(credentialId) ?? 0, deniedUntil)); };
+      // The unsettled first: settling moves rows from there to the other, never back.
+      for (const { generation, revokedAt } of await db.all<{ generation: number; revokedAt: number }>(unsettledGenerations, applicationId)) {
+        const open = await db.all<Row>(unsettledPage, applicationId, generation, after, most, revokedAt + retention);
+        open.forEach(add);
+        const last = open.length === most ? open.at(-1)!.credentialId : undefined;
+        if (last !== undefined && (horizon === undefined || inOrder(last, horizon) < 0)) horizon = last;
+        await breathe();
       }
-      const found = [...until].map(([credentialId, deniedUntil]) => ({ credentialId, deniedUntil })).sort((a, b) => Buffer.compare(Buffer.from(a.credentialId), Buffer.from(b.credentialId)));
+      const settled = await db.all<Row>(settledPage, applicationId, after, at, limit + 1);
+      settled.forEach(add);
+      const found = [...until].map(([credentialId, deniedUntil]) => ({ credentialId, deniedUntil }))
+        .filter(({ credentialId }) => horizon === undefined || inOrder(credentialId, horizon) <= 0).sort((a, b) => inOrder(a.credentialId, b.credentialId));
       const items = found.slice(0, limit);
-      const more = found.length > limit || horizon !== undefined;
-      return { items, next: more ? items.at(-1)?.credentialId : undefined } satisfies Page<Row>;
+      return { items, next: found.length > limit ? items.at(-1)!.credentialId : horizon } satisfies Page<Row>;
     }) satisfies Store['listRevokedCredentials'],
 
     allowCredential: ((tenant, credentialId, actor) => db.transaction(async (tx) => {

@@ -4,32 +4,37 @@ import { laterActivity } from '../session.ts';
 import { applicationOf, type Context } from './context.ts';
 import { statements } from './database.ts';
 import type { Beat } from './beats.ts';
-import { LOST, OVER, type SessionRow } from './rows.ts';
-import type { Sessions } from './sessions.ts';
-import type { Heartbeat, HeartbeatResult, Store } from './store.ts';
+import { CONNECTED, LOST, OVER } from './rows.ts';
+import type { Revivable, Sessions } from './sessions.ts';
+import type { Heartbeat, HeartbeatResult, Store, Tenant } from './store.ts';
 
-/** Sessions written in one statement: a few milliseconds of SQLite's time. */
+/** Beats written in one statement: a few milliseconds of SQLite's time. */
 const SLICE = 500;
+/** Sessions given a new token or credential, or reconnected, in one transaction: several statements each. */
+const REVIVED = 100;
 
 export function heartbeats(context: Context, sessions: Sessions) {
   const { db, now, beats, ring } = context;
   const { dialect } = db;
   const sql = statements('heartbeats');
 
-  const columns = `s.id, s.state, s.reason, s.generation, s.token_expires_at as "tokenExpiresAt", s.last_active_at as "lastActiveAt"`;
-  const classify = sql(`select ${columns} from sessions s where s.application_id = $1 and s.id in ${dialect.uuids(2)} and s.owner = coalesce($3, s.owner)`);
+  // One statement, so that the row and the generation it is compared with are of the same moment.
+  const columns = `s.id, s.state, s.reason, s.generation, a.generation as current, s.token_expires_at as "tokenExpiresAt", s.last_active_at as "lastActiveAt"`;
+  const classify = sql(`select ${columns} from applications a join sessions s on s.application_id = a.id
+    where a.id = $1 and a.deleted_at is null and s.id in ${dialect.uuids(2)} and s.owner = coalesce($3, s.owner)`);
   const write = sql(`update session_activity set
       beat_at = ${dialect.greatest('session_activity.beat_at', 'v.beat_at')},
       last_active_at = ${dialect.greatest('session_activity.last_active_at', 'v.last_active_at')}
     from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} v
-    where session_activity.application_id = $1 and session_activity.id = v.id`);
+    where session_activity.application_id = $1 and session_activity.id = v.id returning session_activity.id`);
 
-  type Row = Pick<SessionRow, 'id' | 'state' | 'reason' | 'generation' | 'tokenExpiresAt' | 'lastActiveAt'>;
+  interface Row extends Revivable { reason: 'ended' | 'revoked' | null; current: number }
+  const over = (row: Row): 'revoked' | 'ended' | undefined =>
+    row.state === OVER ? row.reason ?? 'ended' : row.generation < row.current ? 'revoked' : undefined;
 
   const recordHeartbeats: Store['recordHeartbeats'] = async (tenant, owner, batch) => {
     const { applicationId } = tenant;
-    const app = await applicationOf(db, tenant);
-    if (!app) return undefined;
+    if (!await applicationOf(db, tenant)) return undefined;
     const at = now();
     const ids = JSON.stringify([...new Set(batch.map(({ sessionId }) => sessionId))].sort());
     const rows = new Map((await db.all<Row>(classify, applicationId, ids, owner ?? null)).map((row) => [row.id, row]));
@@ -38,66 +43,80 @@ export function heartbeats(context: Context, sessions: Sessions) {
     const reviving: Heartbeat[] = [], alive: Heartbeat[] = [];
     for (const beat of batch) {
       const row = rows.get(beat.sessionId);
-      if (!row) ended.set(beat.sessionId, 'unknown');
-      else if (row.state === OVER) ended.set(row.id, row.reason ?? 'ended');
-      else if (row.generation < app.generation) ended.set(row.id, 'revoked');
-      else if (row.state === LOST || beat.tokenExpiresAt !== undefined || beat.credential) reviving.push(beat);
+      const reason = row ? over(row) : 'unknown';
+      if (reason) ended.set(beat.sessionId, reason);
+      else if (row?.state === LOST || beat.tokenExpiresAt !== undefined || beat.credential) reviving.push(beat);
       else alive.push(beat);
     }
     // What must survive a crash is committed before we answer; a session that ended meanwhile is told so.
-    for (let from = 0; from < reviving.length; from += SLICE) {
-      const slice = reviving.slice(from, from + SLICE);
+    for (let from = 0; from < reviving.length; from += REVIVED) {
+      const slice = reviving.slice(from, from + REVIVED);
       for (const [index, outcome] of (await reviveAll(tenant, owner, slice)).entries()) {
         if (outcome === 'alive') alive.push(slice[index]!);
         else ended.set(slice[index]!.sessionId, outcome);
       }
-      if (reviving.length > SLICE) await breathe();
+      if (reviving.length > REVIVED) await breathe();
     }
     for (const { sessionId, lastActiveAt } of alive) beats.add(applicationId, sessionId, at, laterActivity(null, lastActiveAt, at));
-    if (reviving.length > 0) ring(applicationId);
-    return { accepted: alive.filter(({ sessionId }) => !ended.has(sessionId)).length, ended: [...ended].map(([sessionId, reason]) => ({ sessionId, reason })) };
+    if (reviving.length > 0) ring(applicationId, false);
+    const accepted = new Set(alive.map(({ sessionId }) => sessionId).filter((id) => !ended.has(id)));
+    return { accepted: accepted.size, ended: [...ended].map(([sessionId, reason]) => ({ sessionId, reason })) };
   };
 
-  const reviveAll = (tenant: Parameters<Store['recordHeartbeats']>[0], owner: string | undefined, slice: Heartbeat[]) => db.transaction(async (tx) => {
+  const reviveAll = (tenant: Pick<Tenant, 'applicationId'>, owner: string | undefined, slice: readonly Pick<Heartbeat, 'sessionId' | 'tokenExpiresAt' | 'credential'>[]) => db.transaction(async (tx) => {
     const { applicationId } = tenant;
     await tx.lock(applicationId, 'shared');
-    const app = await applicationOf(tx, tenant);
     const ids = JSON.stringify(slice.map(({ sessionId }) => sessionId).sort());
-    const rows = new Map((await tx.all<SessionRow>(classify, applicationId, ids, owner ?? null)).map((row) => [row.id, row]));
+    const rows = new Map((await tx.all<Row>(classify, applicationId, ids, owner ?? null)).map((row) => [row.id, row]));
     const at = now();
     const outcomes: ('alive' | 'revoked' | 'ended' | 'unknown')[] = [];
-    for (const beat of slice) {
-      const row = rows.get(beat.sessionId);
-      if (!app || !row) outcomes.push('unknown');
-      else if (row.state === OVER) outcomes.push(row.reason ?? 'ended');
-      else if (row.generation < app.generation) outcomes.push('revoked');
-      else outcomes.push(await sessions.revive(tx, applicationId, row, at, beat.tokenExpiresAt ?? null, beat.credential) ? 'alive' : 'revoked');
+    for (const { sessionId, tokenExpiresAt = null, credential } of slice) {
+      const row = rows.get(sessionId);
+      const reason = row ? over(row) : 'unknown';
+      if (!row || reason) { outcomes.push(reason ?? 'unknown'); continue; }
+      const revived = await sessions.revive(tx, applicationId, row, at, tokenExpiresAt, credential);
+      outcomes.push(revived ? 'alive' : 'revoked');
+      rows.set(sessionId, { ...row, state: CONNECTED, tokenExpiresAt: tokenExpiresAt ?? row.tokenExpiresAt }); // it may be in the slice again
     }
     return outcomes;
   });
 
   async function flush(): Promise<void> {
     const taken = beats.take();
-    for (const [applicationId, held] of taken) {
-      const sorted = [...held].sort(([a], [b]) => a < b ? -1 : 1);
-      for (let from = 0; from < sorted.length; from += SLICE) {
-        const slice = sorted.slice(from, from + SLICE);
-        try {
-          await db.transaction((tx) => tx.run(write, applicationId, JSON.stringify(slice.map(([id, { at, lastActiveAt }]) => [id, at, lastActiveAt]))));
-        } catch (error) {
-          putBack(applicationId, sorted.slice(from));
-          taken.delete(applicationId);
-          for (const [other, rest] of taken) putBack(other, rest);
-          throw error;
+    try {
+      for (const [applicationId, held] of taken) {
+        const sorted = [...held].sort(([a], [b]) => a < b ? -1 : 1);
+        for (let from = 0; from < sorted.length; from += SLICE) {
+          await writeBeats(applicationId, sorted.slice(from, from + SLICE));
+          for (const [id] of sorted.slice(from, from + SLICE)) held.delete(id);
+          await breathe();
         }
-        await breathe();
       }
-      taken.delete(applicationId);
+    } catch (error) {
+      for (const [applicationId, held] of taken) {
+        for (const [id, { at, lastActiveAt }] of held) beats.add(applicationId, id, at, lastActiveAt);
+      }
+      throw error;
+    } finally {
+      beats.done(taken);
     }
   }
-  const putBack = (applicationId: string, held: Iterable<[string, Beat]>) => {
-    for (const [id, { at, lastActiveAt }] of held) beats.add(applicationId, id, at, lastActiveAt);
-  };
+
+  async function writeBeats(applicationId: string, slice: [string, Beat][]): Promise<void> {
+    const put = async (some: [string, Beat][]) => {
+      const values = JSON.stringify(some.map(([id, { at, lastActiveAt }]) => [id, at, lastActiveAt]));
+      const written = new Set((await db.transaction((tx) => tx.all<{ id: string }>(write, applicationId, values))).map(({ id }) => id));
+      return some.filter(([id]) => !written.has(id));
+    };
+    const missing = await put(slice);
+    if (missing.length === 0) return;
+    // Either it is over; or it was called lost while this beat of it was in memory: then the beat, which was accepted, brings it back.
+    for (let from = 0; from < missing.length; from += REVIVED) {
+      await reviveAll({ applicationId }, undefined, missing.slice(from, from + REVIVED).map(([sessionId]) => ({ sessionId, tokenExpiresAt: undefined, credential: undefined })));
+    }
+    await put(missing);
+    ring(applicationId, false);
+  }
 
   return { recordHeartbeats, flush };
 }

@@ -26,3 +26,6 @@ export function createIds(): (now: number) => string {
 
 /** The moment a UUIDv7 was made, in ms since the epoch. */
 export const createdAt = (id: string): number => parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+
+/** Sorts before every UUIDv7 made at that moment or later, and after every one made before it. */
+export const firstId = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^(.{8})(.{4})$/, '$1-$2-7000-8000-000000000000');

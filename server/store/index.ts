@@ -28,10 +28,10 @@ export interface StoreOptions {
 const ping = statements('store')('select 1 as one');
 
 export function createStore(db: Database, options: StoreOptions): Store {
-  const listeners = new Set<(applicationId: string) => void>();
+  const listeners = new Set<(applicationId: string, urgent: boolean) => void>();
   const context: Context = {
     ...options, db, newId: createIds(), beats: createBeats(),
-    ring: (applicationId) => { for (const listener of listeners) listener(applicationId); },
+    ring: (applicationId, urgent) => { for (const listener of listeners) listener(applicationId, urgent); },
   };
   const denials = credentials(context);
   const oneByOne = sessions(context, denials);
@@ -46,7 +46,7 @@ export function createStore(db: Database, options: StoreOptions): Store {
     ...applications(context),
     connect, getSession, endSession, revokeSession,
     pageSessions: walking.pageSessions,
-    ...revokes(context, denials, walking),
+    ...revokes(context, denials, walking, flush),
     ...counts(context),
     ...eventLog(context),
     beat: (applicationId, sessionId) => context.beats.add(applicationId, sessionId, options.now(), null),
@@ -58,8 +58,7 @@ export function createStore(db: Database, options: StoreOptions): Store {
     },
     async check() { await db.first(ping); },
     async close() {
-      await flush();
-      await db.close();
+      try { await flush(); } finally { await db.close(); }
     },
   };
 }

@@ -1,4 +1,5 @@
 // Walking the sessions of an application, newest first, with any filter, at a cost bounded per page.
+import { setImmediate as breathe } from 'node:timers/promises';
 import { derivedStatus, matches, type Session, type SessionFilter } from '../session.ts';
 import { applicationOf, type Context, type VisibleApplication } from './context.ts';
 import { statements, type Statement, type Value } from './database.ts';
@@ -7,6 +8,8 @@ import type { Page, PageRequest, Store } from './store.ts';
 
 /** Rows looked at for one page. Past that the page comes out short, with a cursor. */
 const SCAN = 10_000;
+/** Rows in one statement at most, and rows after which others come first. */
+const STRIDE = 500;
 const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 type Column = 'user_id' | 'client_name' | 'hostname';
@@ -58,8 +61,8 @@ export function lists(context: Context) {
     const statement = shape(equal, buckets.length, late);
 
     let before = after;
-    for (let scanned = 0; scanned < SCAN;) {
-      const rows = await db.all<SessionRow & { branch: number }>(statement, app.id, before, limit, ...values, ...buckets, ...(late ? [app.generation, at] : []));
+    for (let scanned = 0, size = limit; scanned < SCAN; size = Math.max(size, Math.min(size * 2, STRIDE))) {
+      const rows = await db.all<SessionRow & { branch: number }>(statement, app.id, before, size, ...values, ...buckets, ...(late ? [app.generation, at] : []));
       scanned += rows.length;
       // A branch that filled its limit may go on below its last row; what lies below that in other branches waits for the next round.
       const counts = new Map<number, { count: number; last: string }>();
@@ -68,7 +71,7 @@ export function lists(context: Context) {
         if (!seen) counts.set(branch, { count: 1, last: id });
         else { seen.count++; if (id < seen.last) seen.last = id; }
       }
-      const open = [...counts.values()].filter(({ count }) => count === limit).map(({ last }) => last);
+      const open = [...counts.values()].filter(({ count }) => count === size).map(({ last }) => last);
       const horizon = open.sort().at(-1);
       if (counts.size > 1) rows.sort((a, b) => a.id < b.id ? 1 : -1);
       for (const row of rows) {
@@ -79,21 +82,26 @@ export function lists(context: Context) {
       }
       if (horizon === undefined) return undefined;
       before = horizon;
+      await breathe();
     }
     return before;
   }
 
   const pageSessions: Store['pageSessions'] = async (tenant, filter, page) => {
-    const app = await applicationOf(db, tenant);
-    if (!app) return undefined;
-    const items: Session[] = [];
-    let full = false;
-    const stopped = await walk(app, filter, { after: page.after, limit: page.limit + 1 }, (session) => {
-      full = items.length === page.limit;
-      if (!full) items.push(session);
-      return !full;
-    });
-    return { items, next: full ? items.at(-1)!.id : stopped } satisfies Page<Session>;
+    for (let app = await applicationOf(db, tenant); app;) {
+      const items: Session[] = [];
+      let full = false;
+      const stopped = await walk(app, filter, { after: page.after, limit: page.limit + 1 }, (session) => {
+        full = items.length === page.limit;
+        if (!full) items.push(session);
+        return !full;
+      });
+      // After a revoke-all in between, the page would show as connected what is over: it is made again.
+      const still = await applicationOf(db, tenant);
+      if (still?.generation === app.generation) return { items, next: full ? items.at(-1)!.id : stopped } satisfies Page<Session>;
+      app = still;
+    }
+    return undefined;
   };
 
   return { pageSessions, walk };

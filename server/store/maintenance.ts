@@ -3,6 +3,7 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { eventWriter, type Context } from './context.ts';
 import type { Credentials } from './credentials.ts';
 import { statements, type Transaction } from './database.ts';
+import { firstId } from './id.ts';
 import { CONNECTED, EXPIRED, LOST, OVER } from './rows.ts';
 
 /** Rows in one transaction: some milliseconds on SQLite. */
@@ -11,18 +12,20 @@ const BATCH = 250;
 const STRIDE = 5_000;
 /** Longer without a sign of the service than this, and nobody's silence in the meantime counts. */
 const GAP_MS = 3_000;
+const MARK_MS = 1_000;
 /** A beat may be in some process's memory for a second before it is written. */
 const FLUSH_LAG_MS = 2_000;
 
 export function maintenance(context: Context, credentials: Credentials, flush: () => Promise<void>) {
-  const { db, now, lease, retention, eventRetention, auditRetention, ring } = context;
+  const { db, now, beats, lease, retention, eventRetention, auditRetention, ring } = context;
   const { dialect } = db;
   const sql = statements('maintenance');
   const events = eventWriter(context);
   const ids = (rows: { id: string }[]) => JSON.stringify(rows.map(({ id }) => id));
 
-  const beServing = sql(`insert into service (id, seen_at, resumed_at) values (1, $1, $1) on conflict (id) do update set
+  const mark = sql(`insert into service (id, seen_at, resumed_at) values (1, $1, $1) on conflict (id) do update set
     resumed_at = case when service.seen_at < $1 - ${GAP_MS} then $1 else service.resumed_at end, seen_at = $1 returning resumed_at as "resumedAt"`);
+  const generationOf = sql('select generation from applications where id = $1');
   const everyApplication = sql('select id, generation, deleted_at as "deletedAt" from applications where id > $1 order by id limit 1000');
 
   const due = sql(`select id from sessions where application_id = $1 and generation = $2 and state = ${CONNECTED} and token_expires_at <= $3 limit ${BATCH}`);
@@ -47,34 +50,40 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
     where application_id = $1 and state < ${OVER} and id in ${dialect.uuids(2)}`);
   const settled = sql('update revocations set settled_at = $3 where application_id = $1 and id = $2');
 
-  const oldSessions = sql(`select id from sessions where application_id = $1 and generation <= $4 and state >= ${LOST} and disconnected_at < $2 limit $3`);
-  const deleteSessions = sql(`delete from sessions where application_id = $1 and state >= ${LOST} and id in ${dialect.uuids(2)}`);
-  const deleteCredentials = sql('delete from revoked_credentials where application_id = $1 and denied_until <= $2');
+  // What a revoke-all has made final keeps its credentials until it is settled.
+  const forgettable = `application_id = $1 and disconnected_at < $2 and (state = ${OVER} or (state = ${LOST} and generation = (select generation from applications where id = $1)))`;
+  const oldSessions = sql(`select id from sessions where ${forgettable} limit ${BATCH}`);
+  const deleteSessions = sql(`delete from sessions where ${forgettable} and id in ${dialect.uuids(3)} returning id`);
+  const deleteCredentials = sql(`delete from revoked_credentials where application_id = $1 and credential_id in (
+    select credential_id from revoked_credentials where application_id = $1 and denied_until <= $2 order by denied_until limit ${BATCH})`);
   const deleteEvents = sql(`delete from events where application_id = $1 and at < $2
     and seq in (select seq from events where application_id = $1 order by tx, seq limit ${BATCH})`);
-  const deleteAudit = sql(`delete from revocations where application_id = $1 and created_at < $2 and (generation is null or settled_at is not null)`);
+  const deleteAudit = sql(`delete from revocations where application_id = $1 and id in (
+    select id from revocations where application_id = $1 and id < $2 and (generation is null or settled_at is not null) order by id limit ${BATCH})`);
   const interrupt = sql(`update revocations set state = 'interrupted' where application_id = $1 and state = 'running' and created_at < $2`);
 
+  type Pause = () => Promise<void>;
+
   /** Repeats a batch until it does nothing more, letting others in between. */
-  async function repeat(signal: AbortSignal | undefined, batch: (tx: Transaction) => Promise<number>): Promise<void> {
+  async function repeat(signal: AbortSignal | undefined, pause: Pause, batch: (tx: Transaction) => Promise<number>): Promise<void> {
     while (!signal?.aborted) {
       const done = await db.transaction(batch);
-      await breathe();
+      await pause();
       if (done < BATCH) return;
     }
   }
 
-  async function expireTokens(applicationId: string, generation: number, signal?: AbortSignal): Promise<void> {
+  async function expireTokens(applicationId: string, generation: number, pause: Pause, signal?: AbortSignal): Promise<void> {
     const at = now();
     if (!await db.first(due, applicationId, generation, at)) return;
-    await repeat(signal, async (tx) => {
+    await repeat(signal, pause, async (tx) => {
       const rows = await tx.all<{ id: string }>(due, applicationId, generation, at);
       if (rows.length > 0) await tx.run(expire, applicationId, generation, at, ids(rows));
       return rows.length;
     });
   }
 
-  async function endLost(applicationId: string, generation: number, cutoff: number, signal?: AbortSignal): Promise<void> {
+  async function endLost(applicationId: string, cutoff: number, signal?: AbortSignal): Promise<void> {
     for (let from = '00000000-0000-0000-0000-000000000000'; !signal?.aborted;) {
       const end = (await db.first<{ id: string }>(strideEnd, applicationId, from))?.id;
       const rows = await db.all<{ id: string }>(silent, applicationId, from, end ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff', cutoff);
@@ -82,14 +91,16 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
         const batch = rows.slice(at, at + BATCH);
         await db.transaction(async (tx) => {
           await tx.lock(applicationId, 'shared');
+          const { generation } = (await tx.first<{ generation: number }>(generationOf, applicationId))!; // applications stay
           const time = now();
-          const lost = await tx.all<{ id: string }>(lose, applicationId, generation, ids(batch), time, cutoff);
+          const lost = await tx.all<{ id: string }>(lose, applicationId, generation, ids(batch.filter(({ id }) => !beats.has(applicationId, id))), time, cutoff);
           if (lost.length === 0) return;
           await tx.run(still, applicationId, ids(lost));
           await events.disconnected(tx, applicationId, time, generation, 'lost', lost.map(({ id }) => id));
         });
-        ring(applicationId);
+        ring(applicationId, true);
         await breathe();
+        await beServing();
       }
       if (end === undefined) return;
       from = end;
@@ -97,7 +108,7 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
     }
   }
 
-  async function settleRevocations(applicationId: string, signal?: AbortSignal): Promise<void> {
+  async function settleRevocations(applicationId: string, signal?: AbortSignal, pause: Pause = breathe): Promise<void> {
     for (;;) {
       const revocation = await db.first<{ id: string; generation: number; revokedAt: number }>(unsettled, applicationId);
       if (!revocation || signal?.aborted) return;
@@ -109,30 +120,31 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
         await credentials.deny(tx, applicationId, rows.map((row) => row.id), revokedAt);
         return rows.length;
       };
-      await repeat(signal, async (tx) => close(tx, await tx.all(connectedOf, applicationId, generation * 2 + CONNECTED, generation * 2 + EXPIRED)));
-      await repeat(signal, async (tx) => close(tx, await tx.all(lostOf, applicationId, generation)));
+      await repeat(signal, pause, async (tx) => close(tx, await tx.all(connectedOf, applicationId, generation * 2 + CONNECTED, generation * 2 + EXPIRED)));
+      await repeat(signal, pause, async (tx) => close(tx, await tx.all(lostOf, applicationId, generation)));
       if (!signal?.aborted) await db.transaction((tx) => tx.run(settled, applicationId, id, now()));
     }
   }
 
-  async function forgetOld(applicationId: string, generation: number, deleted: boolean, signal?: AbortSignal): Promise<void> {
+  async function forgetOld(applicationId: string, deleted: boolean, signal?: AbortSignal): Promise<void> {
     const at = now();
     const sessionsBefore = deleted ? Number.MAX_SAFE_INTEGER : at - retention;
-    await repeat(signal, async (tx) => {
-      const rows = await tx.all<{ id: string }>(oldSessions, applicationId, sessionsBefore, BATCH, generation);
+    await repeat(signal, breathe, async (tx) => {
+      const rows = await tx.all<{ id: string }>(oldSessions, applicationId, sessionsBefore);
       if (rows.length === 0) return 0;
-      await tx.run(deleteSessions, applicationId, ids(rows));
-      await credentials.forget(tx, applicationId, rows.map(({ id }) => id));
+      const gone = await tx.all<{ id: string }>(deleteSessions, applicationId, sessionsBefore, ids(rows));
+      await credentials.forget(tx, applicationId, gone.map(({ id }) => id));
       return rows.length;
     });
-    await repeat(signal, (tx) => tx.run(deleteEvents, applicationId, at - eventRetention));
-    await db.transaction((tx) => tx.run(deleteCredentials, applicationId, at));
-    await db.transaction((tx) => tx.run(deleteAudit, applicationId, at - auditRetention));
+    await repeat(signal, breathe, (tx) => tx.run(deleteEvents, applicationId, at - eventRetention));
+    await repeat(signal, breathe, (tx) => tx.run(deleteCredentials, applicationId, at));
+    await repeat(signal, breathe, (tx) => tx.run(deleteAudit, applicationId, firstId(at - auditRetention)));
   }
 
-  const each = async (signal: AbortSignal | undefined, work: (app: { id: string; generation: number; deletedAt: number | null }) => Promise<void>) => {
+  interface Swept { id: string; generation: number; deletedAt: number | null }
+  const each = async (signal: AbortSignal | undefined, work: (app: Swept) => Promise<void>) => {
     for (let after = '00000000-0000-0000-0000-000000000000'; !signal?.aborted;) {
-      const apps = await db.all<{ id: string; generation: number; deletedAt: number | null }>(everyApplication, after);
+      const apps = await db.all<Swept>(everyApplication, after);
       for (const app of apps) {
         if (signal?.aborted) return;
         await work(app);
@@ -142,23 +154,48 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
     }
   };
 
+  let markedAt = -Infinity;
+  let resumedAt = 0;
+  /** The mark of service, at most once a second: it is what makes an outage count for nobody, so a long round of work must not look like one. */
+  async function beServing(): Promise<void> {
+    const at = now();
+    if (Math.abs(at - markedAt) < MARK_MS) return;
+    ({ resumedAt } = (await db.transaction((tx) => tx.first<{ resumedAt: number }>(mark, at)))!); // an upsert returns its row
+    markedAt = at;
+  }
+
+  /** What cannot wait. */
+  async function watch(signal?: AbortSignal): Promise<void> {
+    await beServing();
+    await flush();
+    const at = now();
+    if (at - resumedAt <= lease) return;
+    await each(signal, async ({ id }) => {
+      await endLost(id, at - lease - FLUSH_LAG_MS, signal);
+      await breathe();
+    });
+  }
+
   return {
-    settleRevocations,
-    /** One round of the frequent duties. The mark of service comes first: it is what makes an outage count for nobody. */
+    settleRevocations: (applicationId: string, signal?: AbortSignal) => settleRevocations(applicationId, signal),
+    /** One round of the frequent duties. What can take long is interrupted by what cannot wait. */
     async maintain(signal?: AbortSignal): Promise<void> {
-      const { resumedAt } = (await db.transaction((tx) => tx.first<{ resumedAt: number }>(beServing, now())))!; // an upsert returns its row
-      await flush();
-      const at = now();
-      const cutoff = at - resumedAt <= lease ? undefined : at - lease - FLUSH_LAG_MS;
-      await each(signal, async ({ id, generation }) => {
-        await settleRevocations(id, signal);
-        await expireTokens(id, generation, signal);
-        if (cutoff !== undefined) await endLost(id, generation, cutoff, signal);
+      await watch(signal);
+      let watched = performance.now();
+      const pause = async () => {
         await breathe();
+        if (performance.now() - watched < MARK_MS) return;
+        await watch(signal);
+        watched = performance.now();
+      };
+      await each(signal, async ({ id, generation }) => {
+        await settleRevocations(id, signal, pause);
+        await expireTokens(id, generation, pause, signal);
+        await pause();
       });
     },
     /** One round of forgetting. */
-    forget: (signal?: AbortSignal) => each(signal, ({ id, generation, deletedAt }) => forgetOld(id, generation, deletedAt !== null, signal)),
+    forget: (signal?: AbortSignal) => each(signal, ({ id, deletedAt }) => forgetOld(id, deletedAt !== null, signal)),
     /** A filtered revoke that was running when its process died will not go on. */
     interruptRevocations: (before: number) => each(undefined, async ({ id }) => { await db.transaction((tx) => tx.run(interrupt, id, before)); }),
   };

@@ -1,9 +1,10 @@
 // Revoking many: all of an application in one step, or what matches a filter in batches.
 import { setImmediate as breathe } from 'node:timers/promises';
-import { lastSeenActive, statusIfConnected, type SessionFilter } from '../session.ts';
-import { applicationOf, audit, eventWriter, type Context } from './context.ts';
+import { lastSeenActive, statusIfConnected, type Session, type SessionFilter } from '../session.ts';
+import { applicationOf, audit, eventWriter, type Context, type VisibleApplication } from './context.ts';
 import type { Credentials } from './credentials.ts';
-import { statements, type Transaction } from './database.ts';
+import { statements, type Queries, type Transaction } from './database.ts';
+import { createdAt } from './id.ts';
 import type { Lists } from './lists.ts';
 import { LOST, OVER, sessionColumns, toSession, type SessionRow } from './rows.ts';
 import type { Actor, Page, Revocation, Store, Tenant } from './store.ts';
@@ -13,7 +14,7 @@ const BATCH = 250;
 /** Sessions in one filtered revoke. */
 const MOST = 100_000;
 
-export function revokes(context: Context, credentials: Credentials, { walk }: Lists) {
+export function revokes(context: Context, credentials: Credentials, { walk }: Lists, flush: () => Promise<void>) {
   const { db, now, idleAfter, ring } = context;
   const { dialect } = db;
   const sql = statements('revokes');
@@ -29,6 +30,7 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
   const close = sql(`update sessions set state = ${OVER}, reason = 'revoked', disconnected_at = coalesce(disconnected_at, $4),
       last_active_at = coalesce((select b.last_active_at from session_activity b where b.application_id = sessions.application_id and b.id = sessions.id), last_active_at)
     where application_id = $1 and generation = $2 and state < ${LOST} and id in ${dialect.uuids(3)} returning id`);
+  // Also those that were connected at the start and are lost by now: final, and not counted.
   const closeLost = sql(`update sessions set state = ${OVER}, reason = 'revoked'
     where application_id = $1 and generation = $2 and state = ${LOST} and id in ${dialect.uuids(3)} returning id`);
   const still = sql(`delete from session_activity where application_id = $1 and id in ${dialect.uuids(2)}`);
@@ -61,7 +63,7 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
     });
     if (revoked === undefined) return undefined;
     if (revoked === 'too-many') return { outcome: 'too-many', limit: maxCount! }; // only where there is one
-    if (!dryRun) ring(applicationId);
+    if (!dryRun) ring(applicationId, true);
     return { outcome: 'done', count: revoked };
   };
 
@@ -75,7 +77,7 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
       await tx.run(markDeleted, applicationId, now());
       return count;
     });
-    if (count !== undefined) ring(applicationId);
+    if (count !== undefined) ring(applicationId, true);
     return count;
   };
 
@@ -84,35 +86,52 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
     const app = await applicationOf(db, tenant);
     if (!app) return undefined;
     const limit = Math.min(maxCount ?? Infinity, dryRun ? Infinity : MOST);
-    const matched: string[] = [];
-    let count = 0;
-    for (let after: string | undefined; ;) {
-      after = await walk(app, filter, { after, limit: BATCH }, (session) => {
-        if (++count <= MOST) matched.push(session.id);
-        return count <= limit;
-      });
-      if (count > limit) return { outcome: 'too-many', limit };
-      if (after === undefined) break;
-      await breathe();
-    }
+    const startedAt = now();
+    const matched = new Set<string>();
+    const count = await walkAll(app, filter, (session, count) => {
+      if (count <= MOST) matched.add(session.id);
+      return count <= limit;
+    });
+    if (count > limit) return { outcome: 'too-many', limit };
     if (dryRun) return { outcome: 'done', count };
 
     const id = await db.transaction((tx) => audit(tx, context, applicationId, now(), actor, { action: 'revokeSessions', filter: auditFilter, state: 'running' }));
-    let ended = 0;
-    for (let from = 0; from < matched.length; from += BATCH) {
-      ended += await closeBatch(tenant, app.generation, matched.slice(from, from + BATCH), id);
-      await breathe();
+    try {
+      await flush(); // what is closed keeps the activity that was known
+      for (let after = '00000000-0000-0000-0000-000000000000'; ;) {
+        const rows: SessionRow[] = await db.all(lostPage, applicationId, app.generation, after, filter.userId ?? null, filter.clientName ?? null, filter.hostname ?? null);
+        await closeLostBatch(tenant, app.generation, rows.filter((row) => wouldMatch(row, app.generation, filter)).map((row) => row.id));
+        if (rows.length < BATCH) break;
+        after = rows.at(-1)!.id;
+        await breathe();
+      }
+      // Who was lost at the start and came back before its turn.
+      await walkAll(app, filter, ({ id, connectedAt }) => {
+        if (connectedAt >= startedAt && createdAt(id) < startedAt) matched.add(id);
+        return true;
+      });
+      const ids = [...matched];
+      let ended = 0;
+      for (let from = 0; from < ids.length; from += BATCH) {
+        ended += await closeBatch(tenant, app.generation, ids.slice(from, from + BATCH), id);
+        await breathe();
+      }
+      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'done'));
+      return { outcome: 'done', count: ended };
+    } catch (error) {
+      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'interrupted')).catch(() => {}); // the store may be out of reach for this too
+      throw error;
     }
-    for (let after = '00000000-0000-0000-0000-000000000000'; ;) {
-      const rows: SessionRow[] = await db.all(lostPage, applicationId, app.generation, after, filter.userId ?? null, filter.clientName ?? null, filter.hostname ?? null);
-      await closeLostBatch(tenant, app.generation, rows.filter((row) => wouldMatch(row, app.generation, filter)).map((row) => row.id));
-      if (rows.length < BATCH) break;
-      after = rows.at(-1)!.id;
-      await breathe();
-    }
-    await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'done'));
-    return { outcome: 'done', count: ended };
   };
+
+  /** Walks to the end, or until told to stop. Answers how many match. */
+  async function walkAll(app: VisibleApplication, filter: SessionFilter, each: (session: Session, count: number) => boolean): Promise<number> {
+    let count = 0, going = true;
+    for (let after: string | undefined; ;) {
+      after = await walk(app, filter, { after, limit: BATCH }, (session) => going = each(session, ++count));
+      if (after === undefined || !going) return count;
+    }
+  }
 
   /** A lost session is meant when it would be if it came back now. */
   function wouldMatch(row: SessionRow, generation: number, { statuses, lastActiveBefore }: SessionFilter): boolean {
@@ -120,28 +139,35 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
     return statuses.has(statusIfConnected(session, now(), idleAfter)) && (lastActiveBefore === undefined || lastSeenActive(session) < lastActiveBefore);
   }
 
-  const closeBatch = async ({ applicationId }: Tenant, generation: number, ids: readonly string[], revocationId: string): Promise<number> => {
+  const generationOf = async (queries: Queries, tenant: Tenant) => (await applicationOf(queries, tenant))?.generation;
+
+  const closeBatch = async (tenant: Tenant, generation: number, ids: readonly string[], revocationId: string): Promise<number> => {
+    const { applicationId } = tenant;
     const closed = await db.transaction(async (tx) => {
       await tx.lock(applicationId, 'shared');
+      if (await generationOf(tx, tenant) !== generation) return 0; // a revoke-all was faster, and has counted them
       const at = now();
       const rows = await tx.all<{ id: string }>(close, applicationId, generation, JSON.stringify([...ids].sort()), at);
       const closed = rows.map(({ id }) => id);
-      await settleClosed(tx, applicationId, generation, closed, at);
+      const lost = await tx.all<{ id: string }>(closeLost, applicationId, generation, JSON.stringify(ids));
+      await settleClosed(tx, applicationId, generation, [...closed, ...lost.map(({ id }) => id)], at);
       await tx.run(progress, applicationId, revocationId, closed.length, 'running');
       return closed.length;
     });
-    ring(applicationId);
+    ring(applicationId, true);
     return closed;
   };
 
-  const closeLostBatch = async ({ applicationId }: Tenant, generation: number, ids: readonly string[]): Promise<void> => {
+  const closeLostBatch = async (tenant: Tenant, generation: number, ids: readonly string[]): Promise<void> => {
+    const { applicationId } = tenant;
     if (ids.length === 0) return;
     await db.transaction(async (tx) => {
       await tx.lock(applicationId, 'shared');
+      if (await generationOf(tx, tenant) !== generation) return;
       const rows = await tx.all<{ id: string }>(closeLost, applicationId, generation, JSON.stringify([...ids].sort()));
       await settleClosed(tx, applicationId, generation, rows.map(({ id }) => id), now());
     });
-    ring(applicationId);
+    ring(applicationId, true);
   };
 
   async function settleClosed(tx: Transaction, applicationId: string, generation: number, ids: readonly string[], at: number): Promise<void> {

@@ -41,7 +41,7 @@ export function sessions(context: Context, credentials: Credentials) {
    * Makes a session connected again and current: token, credential, and from lost to connected. The caller holds the application's lock and has
    * seen that the row is not over and of the current generation; the statement asks again.
    */
-  async function revive(tx: Transaction, applicationId: string, row: SessionRow, at: number, tokenExpiresAt: number | null, credential: Credential | undefined): Promise<boolean> {
+  async function revive(tx: Transaction, applicationId: string, row: Revivable, at: number, tokenExpiresAt: number | null, credential: Credential | undefined): Promise<boolean> {
     if (await tx.run(refresh, applicationId, row.id, row.generation, at, tokenExpiresAt) === 0) return false;
     if (credential) await credentials.remember(tx, applicationId, row.id, row.generation, credential, at);
     await tx.run(beat, applicationId, row.id, at, row.lastActiveAt);
@@ -96,7 +96,7 @@ export function sessions(context: Context, credentials: Credentials) {
         return row ? { outcome: 'found', session: beats.overlay(applicationId, toSession(row, app.generation, null)), generation: app.generation } : 'again';
       });
       if (result === 'again') continue;
-      if (result?.outcome === 'created' || result?.outcome === 'found') ring(applicationId);
+      if (result?.outcome === 'created' || result?.outcome === 'found') ring(applicationId, false);
       return result;
     }
   };
@@ -117,7 +117,7 @@ export function sessions(context: Context, credentials: Credentials) {
       return row !== undefined;
     });
     if (!found) return undefined;
-    ring(applicationId);
+    ring(applicationId, true);
     return readSession(tenant, owner, sessionId);
   };
 
@@ -133,7 +133,7 @@ export function sessions(context: Context, credentials: Credentials) {
       await audit(tx, context, applicationId, at, actor, { action: 'revokeSession', filter: { sessionId }, count });
       return count;
     });
-    if (count !== undefined) ring(applicationId);
+    if (count !== undefined) ring(applicationId, true);
     return count;
   };
 
@@ -141,6 +141,9 @@ export function sessions(context: Context, credentials: Credentials) {
 }
 
 export type Sessions = ReturnType<typeof sessions>;
+
+/** What must be known of a session to bring it up to date. */
+export type Revivable = Pick<SessionRow, 'id' | 'state' | 'generation' | 'tokenExpiresAt' | 'lastActiveAt'>;
 
 /** The members of a session that never change, as JSON without the braces: made once here, sent as they are ever after. */
 function writeFacts(app: VisibleApplication, { name, userId, externalId, hostname, userAgent, clientInfo }: NewSession, id: string): string {

@@ -34,30 +34,35 @@ const connectedCounter = `
 
 /** Opens (and creates, and migrates) the database in a directory. @throws Error that says what to do, when it cannot. */
 export function openSqlite(directory: string): Database {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const lock = lockDirectory(directory);
-  const file = join(directory, 'rollcall.db');
+  const opened: DatabaseSync[] = [];
+  const open = (name: string, options: { readOnly?: boolean } = {}) => {
+    const connection = new DatabaseSync(join(directory, name), { ...options, timeout: 0 });
+    opened.push(connection);
+    return connection;
+  };
   try {
-    const writer = new DatabaseSync(file, { timeout: 0 });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const lock = open('rollcall.lock');
+    lockDirectory(lock, directory);
+    const writer = open('rollcall.db');
     writer.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = off; pragma wal_autocheckpoint = 1000; pragma cache_size = -65536;');
-    migrate(writer, file);
-    const reader = new DatabaseSync(file, { readOnly: true, timeout: 0 });
+    migrate(writer, join(directory, 'rollcall.db'));
+    const reader = open('rollcall.db', { readOnly: true });
     reader.exec('pragma query_only = on; pragma cache_size = -65536; pragma mmap_size = 1073741824;');
     return database(reader, writer, lock);
   } catch (error) {
-    lock.close();
-    throw error;
+    for (const connection of opened.reverse()) connection.close();
+    if (!unavailable.has(primaryCode(error))) throw error;
+    throw new Error(`the database in ${directory} cannot be opened: ${(error as Error).message}; see that DATA_DIR is a directory this user may write, and that its disk is sound`, { cause: error });
   }
 }
 
 /** One server process per file: this lock dies with the process, however it dies. */
-function lockDirectory(directory: string): DatabaseSync {
-  const lock = new DatabaseSync(join(directory, 'rollcall.lock'), { timeout: 0 });
+function lockDirectory(lock: DatabaseSync, directory: string): void {
   try {
     lock.exec('begin exclusive');
-    return lock;
   } catch (error) {
-    lock.close();
+    if (primaryCode(error) !== BUSY) throw error;
     throw new Error(`another Rollcall server is running on ${directory}; stop it, or choose another DATA_DIR`, { cause: error });
   }
 }
@@ -79,8 +84,12 @@ function database(reader: DatabaseSync, writer: DatabaseSync, lock: DatabaseSync
   const [begin, commit, rollback] = ['begin immediate', 'commit', 'rollback'].map((text) => writer.prepare(text)) as [StatementSync, StatementSync, StatementSync];
   let queue: Promise<unknown> = Promise.resolve();
 
-  const exclusively = <T>(work: (transaction: Transaction) => Promise<T>) => async (): Promise<T> => {
-    const deadline = performance.now() + LOCK_PATIENCE_MS;
+  const giveUp = () => {
+    if (writer.isTransaction) rollback.run();
+  };
+
+  const exclusively = <T>(work: (transaction: Transaction) => Promise<T>, deadline: number) => async (): Promise<T> => {
+    guarded(giveUp); // the last one could not, if the disk was gone
     while (!attempt(begin)) {
       if (performance.now() > deadline) throw new StoreUnavailable('another process holds the database');
       await wait(10);
@@ -90,7 +99,7 @@ function database(reader: DatabaseSync, writer: DatabaseSync, lock: DatabaseSync
       guarded(() => commit.run());
       return result;
     } catch (error) {
-      if (writer.isTransaction) rollback.run();
+      try { giveUp(); } catch { /* what went wrong first is what matters */ }
       throw error;
     }
   };
@@ -100,7 +109,8 @@ function database(reader: DatabaseSync, writer: DatabaseSync, lock: DatabaseSync
     ...read,
     run: (statement, ...values) => read.run(statement, ...values),
     transaction(work) {
-      const result = queue.then(exclusively(work));
+      // The patience counts from here, so that those who queue while the file is locked do not wait for each other's in turn.
+      const result = queue.then(exclusively(work, performance.now() + LOCK_PATIENCE_MS));
       queue = result.catch(() => {});
       return result;
     },

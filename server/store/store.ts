@@ -133,8 +133,8 @@ export interface Store {
   settleRevocations(applicationId: string, signal?: AbortSignal): Promise<void>;
   /** Filtered revokes that began before this moment and are not done were interrupted. */
   interruptRevocations(before: number): Promise<void>;
-  /** Calls back when something about an application was committed by this process. Answers how to stop. */
-  onChange(listener: (applicationId: string) => void): () => void;
+  /** Calls back when something about an application was committed by this process; urgent is what cuts somebody. Answers how to stop. */
+  onChange(listener: (applicationId: string, urgent: boolean) => void): () => void;
   /** Rejects when the store is out of reach. */
   check(): Promise<void>;
   close(): Promise<void>;

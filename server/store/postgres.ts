@@ -1,0 +1,235 @@
+// PostgreSQL, for any number of instances: a pool with deadlines, a clock all instances share, and a bell between them.
+import { setTimeout as wait } from 'node:timers/promises';
+import pg from 'pg';
+import type { Database, Dialect, Queries, Statement, Transaction, Value } from './database.ts';
+import { migrations } from './schema.ts';
+import { StoreUnavailable } from './store.ts';
+
+/** Whatever waits longer for the database is told that it is unavailable; a caller hears it within 2 s. */
+const DEADLINE_MS = 1_800;
+const CONNECT_MS = 1_500;
+/** An instance that stops in the middle of a transaction holds its locks no longer. */
+const IDLE_TRANSACTION_MS = 2_000;
+const MIGRATION_LOCK = 7_265_636_365;
+const APPLICATION_NAME = 'rollcall';
+
+const dialect: Dialect = {
+  uuids: (n) => `(select value::uuid from json_array_elements_text($${n}::json))`,
+  rows: (n, columns) => `(select ${Object.entries(columns).map(([column, type], index) => `(value ->> ${index})::${type} as ${column}`).join(', ')} from json_array_elements($${n}::json))`,
+  greatest: (a, b) => `greatest(${a}, ${b})`,
+  countConnected: 'select count(*) as count from sessions where application_id = $1 and bucket in ($2 * 2, $2 * 2 + 1)',
+  onNewGeneration: '',
+  // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
+  settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
+};
+
+const signingKey = `
+  create table signing_key (id integer primary key, key text not null);`;
+
+/** 64-bit integers are times and counts here, all of them safe as numbers. */
+const INT8 = 20;
+const types = { getTypeParser: (oid: number, format?: 'text' | 'binary') => oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text') } as pg.CustomTypesConfig;
+
+export interface Postgres extends Database {
+  /** The database's time, ms since the epoch; as good as the last of the looks taken once a second. */
+  now(): number;
+  /** The key that all instances sign with: the one that is there, or else this. */
+  sharedSigningKey(made: string): Promise<string>;
+}
+
+/** Connects and migrates. @throws StoreUnavailable when it is out of reach, or Error that says what to do, when it cannot be used. */
+export async function openPostgres(url: string, onError: (error: unknown) => void): Promise<Postgres> {
+  const pool = new pg.Pool({
+    connectionString: url, application_name: APPLICATION_NAME, max: 10, types, connectionTimeoutMillis: CONNECT_MS, query_timeout: DEADLINE_MS,
+    statement_timeout: DEADLINE_MS, lock_timeout: DEADLINE_MS, idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS, keepAlive: true,
+  });
+  pool.on('error', onError); // an idle connection broke; without a listener the process would end
+  try {
+    await migrate(url);
+    const clock = await databaseClock(pool, onError);
+    return { ...database(pool), now: clock.now, sharedSigningKey: (made) => sharedSigningKey(pool, made), async close() { clock.stop(); await pool.end(); } };
+  } catch (error) {
+    await pool.end();
+    // Not there, starting up, full: that may pass. A wrong password, or a schema from the future, does not.
+    if (error instanceof SchemaTooNew || (error instanceof pg.DatabaseError && !/^(57P|53)/.test(codeOf(error)))) throw new Error(`the database cannot be used: ${error.message}`, { cause: error });
+    throw new StoreUnavailable((error as Error).message, { cause: error });
+  }
+}
+
+class SchemaTooNew extends Error {}
+
+/** One migration however many instances start at once. */
+async function migrate(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} migration`, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {}); // the query in hand rejects as well
+  await client.connect();
+  try {
+    await client.query(`select pg_advisory_lock(${MIGRATION_LOCK})`);
+    await client.query('create table if not exists schema_version (version integer not null)');
+    const version: number = (await client.query('select version from schema_version')).rows[0]?.version ?? 0;
+    if (version > migrations.length) throw new SchemaTooNew(`it has schema ${version}, but this Rollcall knows only up to ${migrations.length}; run the newer version`);
+    for (let next = version; next < migrations.length; next++) {
+      const sql = migrations[next]!({
+        uuid: 'uuid', text: 'text collate "C"', serial: 'bigint generated always as identity', transactionId: '(pg_current_xact_id()::text::bigint)',
+        unlogged: 'unlogged', narrow: ' with (fillfactor = 60)',
+      });
+      await client.query(`begin; ${sql} ${next === 0 ? signingKey : ''} delete from schema_version; insert into schema_version values (${next + 1}); commit;`);
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+function database(pool: pg.Pool): Omit<Database, 'close'> {
+  return { dialect, ...queries(pool), transaction: (work) => transaction(pool, work) };
+}
+
+const RETRIED = new Set(['40001', '40P01']); // serialization failure, deadlock: nothing was done
+
+async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const client = await guarded(() => pool.connect());
+    let broken: Error | undefined;
+    const late = setTimeout(() => { broken = new Error('deadline'); client.release(broken); }, DEADLINE_MS);
+    try {
+      const on = queries(client);
+      await guarded(() => client.query('begin'));
+      const result = await work({ ...on, lock: async (applicationId, mode) => { await on.first(mode === 'shared' ? lockShared : lockAlone, applicationId); } });
+      await guarded(() => client.query('commit'));
+      return result;
+    } catch (error) {
+      if (broken) throw new StoreUnavailable('the database did not answer in time', { cause: error });
+      if (error instanceof StoreUnavailable) broken = error;
+      else await client.query('rollback').catch((failure: Error) => { broken = failure; });
+      if (attempt < 5 && RETRIED.has(codeOf(error))) continue;
+      throw error;
+    } finally {
+      clearTimeout(late);
+      if (broken?.message !== 'deadline') client.release(broken);
+    }
+  }
+}
+
+const lockShared: Statement = { name: 'lock.shared', text: 'select pg_advisory_xact_lock_shared(hashtextextended($1, 0))' };
+const lockAlone: Statement = { name: 'lock.alone', text: 'select pg_advisory_xact_lock(hashtextextended($1, 0))' };
+
+function queries(on: pg.Pool | pg.PoolClient): Queries {
+  const query = ({ name, text }: Statement, values: Value[]) => guarded(() => on.query({ name, text, values }));
+  // The row's shape is the statement's, see Queries.
+  return {
+    all: async <Row>(statement: Statement, ...values: Value[]) => (await query(statement, values)).rows as Row[],
+    first: async <Row>(statement: Statement, ...values: Value[]) => (await query(statement, values)).rows[0] as Row | undefined,
+    run: async (statement, ...values) => (await query(statement, values)).rowCount ?? 0,
+  };
+}
+
+const codeOf = (error: unknown): string => (error as { code?: string }).code ?? '';
+
+/** Classes of SQLSTATE that are our own doing; everything else means that the database could not, or could not be reached. */
+const ours = new Set(['0A', '21', '22', '23', '2F', '42', '40']);
+
+async function guarded<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && ours.has(codeOf(error).slice(0, 2))) throw error;
+    if (error instanceof StoreUnavailable) throw error;
+    throw new StoreUnavailable((error as Error).message, { cause: error });
+  }
+}
+
+async function sharedSigningKey(pool: pg.Pool, made: string): Promise<string> {
+  await guarded(() => pool.query('insert into signing_key (id, key) values (1, $1) on conflict do nothing', [made]));
+  const { rows } = await guarded(() => pool.query<{ key: string }>('select key from signing_key where id = 1'));
+  return rows[0]!.key; // just written, by us or by another
+}
+
+/** Follows the database's clock by looking once a second; between looks the process's monotonic clock goes on. */
+async function databaseClock(pool: pg.Pool, onError: (error: unknown) => void) {
+  let offset = 0;
+  const look = async () => {
+    const before = performance.now();
+    const { rows } = await pool.query<{ now: number }>({ name: 'clock', text: 'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now' });
+    const after = performance.now();
+    const seen = rows[0]!.now - (before + after) / 2; // an expression has a row
+    // Half a round trip is what a look can be wrong by; a slow one only counts when it shows a real jump.
+    if (offset === 0 || Math.abs(seen - offset) > (after - before) / 2) offset = seen;
+  };
+  await look();
+  const timer = setInterval(() => { look().catch(onError); }, 1_000).unref();
+  return { now: () => Math.floor(performance.now() + offset), stop: () => clearInterval(timer) };
+}
+
+const CHANNEL = 'rollcall';
+const PROBE_MS = 1_000;
+const SILENT_MS = 1_500;
+/** Rings for one application closer together than this are one. */
+const TOGETHER_MS = 5;
+
+export interface Bell {
+  /** Tells all other instances that something about the application was committed. Best effort: they look by themselves as well. */
+  ring(applicationId: string): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Rings heard and sent over NOTIFY. It is a wake-up only: `onListening` is called whenever rings may have been missed, and a connection that has gone
+ * silent is noticed by a probe.
+ */
+export function openBell(url: string, { onRing, onListening, onError }:
+  { onRing: (applicationId: string) => void; onListening: () => void; onError: (error: unknown) => void }): Bell {
+  const stopped = new AbortController();
+  const waiting = new Set<string>();
+  let current: pg.Client | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  async function listen(): Promise<void> {
+    const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} bell`, connectionTimeoutMillis: CONNECT_MS, query_timeout: SILENT_MS, keepAlive: true });
+    const ended = new Promise<Error>((resolve) => { client.once('error', resolve); client.once('end', () => resolve(new Error('the listening connection ended'))); });
+    try {
+      await client.connect();
+      client.on('notification', ({ payload }) => { if (payload) onRing(payload); });
+      await client.query(`listen ${CHANNEL}`);
+      current = client;
+      onListening();
+      while (!stopped.signal.aborted) {
+        const over = await Promise.race([ended, wait(PROBE_MS, undefined, { ref: false })]);
+        if (over) throw over;
+        await client.query('select 1');
+      }
+    } finally {
+      current = undefined;
+      client.on('error', () => {}); // it may still break while it is let go
+      void client.end().catch(() => {});
+    }
+  }
+
+  const running = (async () => {
+    for (let pause = 100; !stopped.signal.aborted; pause = Math.min(pause * 2, 1_000)) {
+      const started = performance.now();
+      await listen().catch((error: unknown) => { if (!stopped.signal.aborted) onError(error); });
+      if (performance.now() - started > 5_000) pause = 100;
+      await wait(pause, undefined, { signal: stopped.signal, ref: false }).catch(() => {});
+    }
+  })();
+
+  function send(): void {
+    timer = undefined;
+    const ids = [...waiting];
+    waiting.clear();
+    for (const id of ids) current?.query({ name: 'ring', text: `select pg_notify('${CHANNEL}', $1)`, values: [id] }).catch(onError);
+  }
+
+  return {
+    ring(applicationId) {
+      waiting.add(applicationId);
+      timer ??= setTimeout(send, TOGETHER_MS).unref();
+    },
+    async close() {
+      stopped.abort();
+      clearTimeout(timer);
+      void current?.end().catch(() => {});
+      await running;
+    },
+  };
+}
