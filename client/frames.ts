@@ -42,13 +42,16 @@ export async function* readFrames(
     onError: ({ type }) => (isTooLarge ||= type === 'max-buffer-size-exceeded'),
   });
   try {
+    signal.throwIfAborted();
     for (;;) {
-      signal.throwIfAborted();
       const chunk = await readWithin(reader, silenceMs, timing);
       signal.throwIfAborted();
       if (!chunk) return;
       parser.feed(decoder.decode(chunk, { stream: true }));
-      yield* frames;
+      for (const frame of frames) {
+        yield frame;
+        signal.throwIfAborted();
+      }
       frames = [];
       if (isTooLarge) throw new ConnectionError(`The stream has an event of more than ${MOST_BUFFERED} characters.`);
     }
