@@ -14,7 +14,7 @@ export class Json<T> {
 
 type Param<O, In extends string> = O extends { parameters: { [K in In]?: infer P } } ? NonNullable<P> : never;
 type Body<O> = O extends { requestBody: { content: { 'application/json': infer B } } } ? B
-  : O extends { requestBody?: { content: { 'application/json': infer B } } } ? B | undefined : undefined;
+  : O extends { requestBody?: infer R } ? [R] extends [undefined] ? undefined : R extends { content: { 'application/json': infer B } } ? B | undefined : undefined : undefined;
 
 /** Headers a status carries, less the one that every answer has. */
 type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as string extends K ? never : K extends 'X-Request-Id' ? never : K]: H[K] } : {};
