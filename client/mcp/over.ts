@@ -1,0 +1,35 @@
+// Connections that were revoked in this process: their ids must not come back, even where the server still holds a transport.
+
+export interface OverKeys {
+  /** Whose it was. Undefined when it was not revoked here, or so long ago that it is forgotten. */
+  get(key: string): { principal: string | undefined } | undefined;
+  /** @param isGuess the key is made of an address and a user agent, which others may share: it is remembered for minutes only */
+  add(key: string, principal: string | undefined, isGuess: boolean): void;
+  forget(key: string): void;
+}
+
+const KEPT_MS = 24 * 3_600_000;
+const GUESS_KEPT_MS = 10 * 60_000;
+/** About 20 MB; the oldest go first. */
+const MOST = 100_000;
+
+export function createOverKeys(now: () => number): OverKeys {
+  const keys = new Map<string, { principal: string | undefined; until: number }>();
+  return {
+    get(key) {
+      const found = keys.get(key);
+      if (found && found.until > now()) return found;
+      keys.delete(key);
+      return undefined;
+    },
+    add(key, principal, isGuess) {
+      keys.delete(key);
+      keys.set(key, { principal, until: now() + (isGuess ? GUESS_KEPT_MS : KEPT_MS) });
+      for (const oldest of keys.keys()) {
+        if (keys.size <= MOST) break;
+        keys.delete(oldest);
+      }
+    },
+    forget: (key) => void keys.delete(key),
+  };
+}

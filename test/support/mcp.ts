@@ -1,0 +1,189 @@
+// Real MCP servers and clients on loopback, of both lines of the official SDK, with the adapter in front of the servers.
+import { once } from 'node:events';
+import { createServer, type Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
+import { requireBearerAuth as requireBearerAuthV2 } from '@modelcontextprotocol/express';
+import { NodeStreamableHTTPServerTransport, toNodeHandler } from '@modelcontextprotocol/node';
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { InvalidTokenError } from '@modelcontextprotocol/sdk/server/auth/errors.js';
+import { requireBearerAuth as requireBearerAuthV1 } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
+import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { createMcpHandler, McpServer as McpServerV2, OAuthError, OAuthErrorCode } from '@modelcontextprotocol/server';
+import express, { type Request, type Response } from 'express';
+import { mcpSessions, type McpAuth, type McpSessions, type McpSessionsOptions } from '../../client/mcp.ts';
+
+export const serverKinds = ['v1 sessionful SSE', 'v1 sessionful JSON', 'v1 stateless', 'v2 sessionful', 'v2 createMcpHandler'] as const;
+export type ServerKind = (typeof serverKinds)[number];
+export const clientKinds = ['v1', 'v2', 'v2 negotiating'] as const;
+export type ClientKind = (typeof clientKinds)[number];
+
+export const METADATA_URL = 'https://app.example/.well-known/oauth-protected-resource/mcp';
+
+/** Tells a test what a tool sees. */
+class Tool {
+  private readonly begun = Promise.withResolvers<void>();
+  private readonly stopped = Promise.withResolvers<void>();
+  /** The tool that never answers is being run. */
+  readonly started = this.begun.promise;
+  /** It was told to stop. */
+  readonly aborted = this.stopped.promise;
+  readonly wait = (signal: AbortSignal) => {
+    signal.addEventListener('abort', () => this.stopped.resolve(), { once: true });
+    this.begun.resolve();
+    return this.stopped.promise.then(() => text('too late'));
+  };
+}
+
+const text = (value: string) => ({ content: [{ type: 'text' as const, text: value }] });
+const INFO = { name: 'test-server', version: '1.0.0' };
+
+function serverV1(tool: Tool) {
+  const server = new McpServerV1(INFO);
+  server.registerTool('echo', { description: 'Answers at once' }, () => text('echo'));
+  server.registerTool('wait', { description: 'Never answers' }, ({ signal }) => tool.wait(signal));
+  return server;
+}
+
+function serverV2(tool: Tool) {
+  const server = new McpServerV2(INFO);
+  server.registerTool('echo', { description: 'Answers at once' }, () => text('echo'));
+  server.registerTool('wait', { description: 'Never answers' }, ({ mcpReq }) => tool.wait(mcpReq.signal));
+  return server;
+}
+
+interface Serving { handle(request: Request, response: Response): unknown; closeTransport?(id: string): unknown; transports(): number }
+
+interface SessionTransport { handleRequest(request: Request, response: Response, body: unknown): Promise<void>; close(): Promise<void> }
+
+/** The documented way of serving sessions: a map of transports. */
+function sessionful(open: (keep: (id: string, transport: SessionTransport) => void, drop: (id: string | undefined) => void) => Promise<SessionTransport>): Serving {
+  const transports = new Map<string, SessionTransport>();
+  return {
+    async handle(request, response) {
+      const id = request.get('mcp-session-id');
+      const found = id === undefined ? undefined : transports.get(id);
+      if (id !== undefined && !found) return response.status(404).json({ jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } });
+      const transport = found ?? await open((made, kept) => transports.set(made, kept), (gone) => { if (gone !== undefined) transports.delete(gone); });
+      await transport.handleRequest(request, response, request.body);
+    },
+    closeTransport: (id) => transports.get(id)?.close(),
+    transports: () => transports.size,
+  };
+}
+
+function serve(kind: ServerKind, tool: Tool): Serving {
+  if (kind === 'v2 createMcpHandler') {
+    const handler = toNodeHandler(createMcpHandler(() => serverV2(tool)));
+    return { handle: (request, response) => handler(request, response, request.body), transports: () => 0 };
+  }
+  if (kind === 'v1 stateless') {
+    return {
+      async handle(request, response) {
+        if (request.method !== 'POST') return response.status(405).end();
+        const server = serverV1(tool), transport = new StreamableHTTPServerTransport({ sessionIdGenerator: undefined });
+        response.on('close', () => { void transport.close(); void server.close(); });
+        await server.connect(transport);
+        await transport.handleRequest(request, response, request.body);
+      },
+      transports: () => 0,
+    };
+  }
+  return sessionful(async (keep, drop) => {
+    const options = { sessionIdGenerator: () => crypto.randomUUID(), enableJsonResponse: kind === 'v1 sessionful JSON' };
+    if (kind === 'v2 sessionful') {
+      const transport = new NodeStreamableHTTPServerTransport({ ...options, onsessioninitialized: (id) => { keep(id, transport); } });
+      transport.onclose = () => drop(transport.sessionId);
+      await serverV2(tool).connect(transport);
+      return transport;
+    }
+    const transport = new StreamableHTTPServerTransport({ ...options, onsessioninitialized: (id) => { keep(id, transport); } });
+    transport.onclose = () => drop(transport.sessionId);
+    await serverV1(tool).connect(transport);
+    return transport;
+  });
+}
+
+export interface TestServer {
+  readonly url: string;
+  readonly sessions: McpSessions;
+  readonly tool: Tool;
+  /** Errors of the adapter's background work. */
+  readonly errors: unknown[];
+  /** Transports the SDK server still holds. */
+  transports(): number;
+  /** Also when a client still holds a connection. */
+  close(): Promise<void>;
+}
+
+export type Tokens = Record<string, Omit<McpAuth, 'token'>>;
+
+/** What a verifier knows of a token of the tests. */
+export const grant = (sub: string, { ttlS = 3_600, ...extra }: { ttlS?: number; sid?: string } = {}): Omit<McpAuth, 'token'> =>
+  ({ clientId: 'client', scopes: [], expiresAt: Math.floor(Date.now() / 1_000) + ttlS, extra: { sub, ...extra } });
+
+/** @param tokens those that are accepted; without them the server asks for none */
+export async function startMcpServer(kind: ServerKind, options: McpSessionsOptions, tokens?: Tokens, { port = 0, make = mcpSessions } = {}): Promise<TestServer> {
+  const tool = new Tool(), serving = serve(kind, tool), errors: unknown[] = [];
+  const sessions = make({ closeTransport: serving.closeTransport, onError: (error) => errors.push(error), ...options });
+  const app = express();
+  if (tokens) {
+    const know = (token: string, unknown: Error) => {
+      const auth = tokens[token];
+      if (!auth) throw unknown;
+      return { token, ...auth };
+    };
+    app.use(kind.startsWith('v1')
+      ? requireBearerAuthV1({ resourceMetadataUrl: METADATA_URL, verifier: { verifyAccessToken: async (token) => know(token, new InvalidTokenError('unknown')) as never } })
+      : requireBearerAuthV2({ resourceMetadataUrl: METADATA_URL, verifier: { verifyAccessToken: async (token) => know(token, new OAuthError(OAuthErrorCode.InvalidToken, 'unknown')) as never } }));
+  }
+  app.all('/mcp', express.json(), sessions, (request, response) => serving.handle(request, response));
+  const server: HttpServer = createServer(app).listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`, // a TCP server has one
+    sessions, tool, errors, transports: serving.transports,
+    async close() {
+      await sessions.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => { server.close(resolve); });
+    },
+  };
+}
+
+export interface TestClient {
+  call(tool: 'echo' | 'wait'): Promise<unknown>;
+  /** Whether a stream is open besides calls. */
+  readonly sessionId: string | undefined;
+  terminate(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A real client, connected. */
+export async function connectClient(kind: ClientKind, url: string, { token, hostname, fetch }: { token?: string; hostname?: string; fetch?: typeof globalThis.fetch } = {}): Promise<TestClient> {
+  const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(hostname && { 'X-Client-Hostname': hostname }) };
+  const options = { requestInit: { headers }, ...(fetch && { fetch }) };
+  const info = { name: `client-${kind.replace(' ', '-')}`, title: `Client ${kind}`, version: '1.2.3' };
+  if (kind === 'v1') {
+    const client = new ClientV1(info), transport = new TransportV1(new URL(url), options);
+    client.onerror = () => {};
+    await client.connect(transport);
+    return { call: (name) => client.callTool({ name }), get sessionId() { return transport.sessionId; }, terminate: () => transport.terminateSession(), close: () => client.close() };
+  }
+  const client = new ClientV2(info, kind === 'v2' ? {} : { versionNegotiation: { mode: 'auto' } }), transport = new TransportV2(new URL(url), options);
+  client.onerror = () => {};
+  await client.connect(transport);
+  return { call: (name) => client.callTool({ name }), get sessionId() { return transport.sessionId; }, terminate: () => transport.terminateSession(), close: () => client.close() };
+}
+
+/** The HTTP status in what a client rejects with: v1 calls it `code`, v2 `status`. */
+export function statusOf(error: unknown): unknown {
+  const { status, code } = error as { status?: unknown; code?: unknown }; // looked at, not trusted
+  return status ?? code;
+}
+
+/** What a client rejects with; a success is the failure here. */
+export const rejection = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(() => { throw new Error('it succeeded'); }, (error: unknown) => error);
