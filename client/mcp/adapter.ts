@@ -29,14 +29,14 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
   const connections = createConnections(maxSessions);
   const over = createOverKeys(now);
   const reporter = createReporter({ registry, connections, cut, onError });
+  const rounds = startRounds({ everyMs: reportEveryMs, report, isWatching: () => watcher.isOpen, onError });
   const watcher = startWatcher({
     registry, denials, now, onError,
     onRevoked: reporter.heardRevoked,
     onRevokedAll: reporter.heardRevokedAll,
     onEnded: reporter.heardEnded,
-    onOpen: () => rounds.everybodySoon(),
+    onOpen: rounds.everybodySoon,
   });
-  const rounds = startRounds({ everyMs: reportEveryMs, report, isWatching: () => watcher.isOpen, onError });
   const sessionOf = new WeakMap<McpRequest, Connection>();
   let isReady = false;
   let isClosed = false;

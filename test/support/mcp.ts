@@ -13,6 +13,7 @@ import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.j
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { createMcpHandler, McpServer as McpServerV2, OAuthError, OAuthErrorCode } from '@modelcontextprotocol/server';
 import express, { type Request, type Response } from 'express';
+import type { TestService } from './service.ts';
 import { mcpSessions, type McpAuth, type McpSessions, type McpSessionsOptions } from '../../client/mcp.ts';
 
 export const serverKinds = ['v1 sessionful SSE', 'v1 sessionful JSON', 'v1 stateless', 'v2 sessionful', 'v2 createMcpHandler'] as const;
@@ -187,3 +188,62 @@ export function statusOf(error: unknown): unknown {
 /** What a client rejects with; a success is the failure here. */
 export const rejection = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(() => { throw new Error('it succeeded'); }, (error: unknown) => error);
+
+/** An application of the service, and what tests ask about its sessions. */
+export interface Room {
+  /** For the adapter: where the service is. */
+  readonly service: McpSessionsOptions['service'];
+  /** Every session, newest first. */
+  list(): Promise<Record<string, unknown>[]>;
+  /** The one session there is. */
+  only(): Promise<Record<string, unknown>>;
+  revoke(sessionId: unknown): Promise<void>;
+  revokeAll(): Promise<void>;
+}
+
+export async function openRoom(test: TestService): Promise<Room> {
+  const applicationId = await test.application(), path = `/applications/${applicationId}/sessions`;
+  const token = () => test.token({ scopes: ['sessions:read', 'sessions:write'], ttlMs: 3_600_000 });
+  const list = async () => (await test.call('GET', `${path}?status=all`)).body.items;
+  const expectRevoked = ({ status, text }: { status: number; text: string }) => { if (status !== 200) throw new Error(text); };
+  return {
+    service: { baseUrl: test.url, token, applicationId },
+    list,
+    async only() {
+      const sessions = await list();
+      if (sessions.length !== 1) throw new Error(`there are ${sessions.length} sessions`);
+      return sessions[0];
+    },
+    revoke: async (sessionId) => expectRevoked(await test.call('DELETE', `${path}/${String(sessionId)}`)),
+    revokeAll: async () => expectRevoked(await test.call('DELETE', path)),
+  };
+}
+
+/** Real time, because the adapter and the clients have no other. */
+export const realClock = { now: Date.now, advance() {}, set() {} };
+
+export const MODERN = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {}, 'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1' } };
+
+/** One message as bytes on the wire, for what no client would do. */
+export function post(url: string, message: Record<string, unknown>, { token, sessionId, signal, headers }: { token?: string; sessionId?: string; signal?: AbortSignal; headers?: Record<string, string> } = {}): Promise<globalThis.Response> {
+  const modern = JSON.stringify(message).includes('2026-07-28');
+  return fetch(url, {
+    method: 'POST', ...(signal && { signal }),
+    headers: {
+      'Content-Type': 'application/json', Accept: 'application/json, text/event-stream',
+      ...(modern && { 'Mcp-Protocol-Version': '2026-07-28', 'Mcp-Method': String(message['method']), ...(message['method'] === 'tools/call' && { 'Mcp-Name': 'echo' }) }),
+      ...(token && { Authorization: `Bearer ${token}` }), ...(sessionId && { 'Mcp-Session-Id': sessionId }), ...headers,
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...message }),
+  });
+}
+
+/** Connects as a 2025-era client that opens no stream; answers its session id. */
+export async function initialize(url: string, options: { token?: string; clientInfo?: unknown; headers?: Record<string, string> } = {}): Promise<string> {
+  const { clientInfo = { name: 'raw', version: '1' }, ...rest } = options;
+  const response = await post(url, { method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo } }, rest);
+  await response.text();
+  const id = response.headers.get('mcp-session-id');
+  if (id === null) throw new Error(`no session: ${response.status}`);
+  return id;
+}

@@ -1,0 +1,201 @@
+// What the adapter keeps and sends, against a service of the test's own: how much, how often, and in which order.
+import { EventEmitter } from 'node:events';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createMcpSessions } from '../../../client/mcp/adapter.ts';
+import { createDenials } from '../../../client/mcp/denials.ts';
+import type { McpRequest, McpResponse } from '../../../client/mcp/http.ts';
+import type { McpSessionsOptions } from '../../../client/mcp/options.ts';
+import type { Registry, RegistryEvent } from '../../../client/mcp/registry.ts';
+import type { Heartbeat, NewSession } from '../../../client/types.ts';
+
+/** A service that remembers what it was told, and says what the test wants said. */
+function fakeService() {
+  const events: RegistryEvent[] = [], bell = new EventEmitter();
+  const service = {
+    created: [] as NewSession[], beats: [] as Heartbeat[][], denied: [] as { credentialId: string; until: number }[], ended: [] as string[], lists: 0,
+    over: [] as { sessionId: string; reason: string }[],
+    /** Called before a session is answered. */
+    beforeAnswer: async () => {},
+    tell(event: RegistryEvent) { events.push(event); bell.emit('event'); },
+  };
+  const registry: Registry = {
+    async create(session) {
+      service.created.push(session);
+      const sessionId = `session-${service.created.length}`;
+      await service.beforeAnswer();
+      return { sessionId, generation: 1 };
+    },
+    beat: async (heartbeats) => { service.beats.push(heartbeats); return service.over.splice(0); },
+    end: async (sessionId) => { service.ended.push(sessionId); },
+    async *deniedCredentials() { service.lists += 1; yield* service.denied; },
+    async *events(signal, onState) {
+      onState(true);
+      while (!signal.aborted) {
+        yield* events.splice(0);
+        await new Promise<void>((resolve) => { bell.once('event', resolve); signal.addEventListener('abort', () => resolve()); });
+      }
+    },
+  };
+  return { service, registry };
+}
+
+/** A response that is written to by hand. */
+function fakeResponse() {
+  const emitter = new EventEmitter(), written: string[] = [];
+  const headers: Record<string, unknown> = {};
+  let status: number | undefined, isEnded = false;
+  const response: McpResponse = {
+    get headersSent() { return status !== undefined; }, get writableEnded() { return isEnded; }, destroyed: false,
+    writeHead: (given: number) => { status = given; }, write: (chunk) => written.push(chunk),
+    end: (chunk) => { if (chunk !== undefined) written.push(chunk); isEnded = true; emitter.emit('close'); },
+    setHeader: (name, value) => { headers[name.toLowerCase()] = value; }, getHeader: (name) => headers[name.toLowerCase()],
+    destroy: () => emitter.emit('close'), once: (event, listener) => emitter.once(event, listener),
+  };
+  return { response, written, headers, get status() { return status; } };
+}
+
+async function start(options: Partial<McpSessionsOptions> = {}, { service, registry } = fakeService()) {
+  const errors: unknown[] = [];
+  const sessions = createMcpSessions(registry, { reportEveryMs: 20, onError: (error) => errors.push(error), ...options });
+  onTestFinished(() => sessions.close());
+  await sessions.ready;
+  /** One request; the server behind answers 200 at once, unless the adapter has answered. */
+  const visit = (request: Partial<McpRequest>, { finish = true } = {}) => {
+    const fake = fakeResponse();
+    sessions({ method: 'POST', headers: {}, body: {}, ...request }, fake.response, (error) => {
+      if (error !== undefined) throw error;
+      fake.response.writeHead(200);
+      if (finish) fake.response.end();
+    });
+    return fake;
+  };
+  const connect = (request: Partial<McpRequest> = {}) => String(visit({ ...request, body: { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} } }).headers['mcp-session-id']);
+  const call = (sessionId: string, request: Partial<McpRequest> = {}) => visit({ ...request, headers: { 'mcp-session-id': sessionId }, body: { jsonrpc: '2.0', id: 2, method: 'tools/call' } });
+  return { sessions, service, visit, connect, call, errors };
+}
+
+describe('mcpSessions', () => {
+  it('sends at most 1,000 heartbeats in a call, and says of each session once that it was active', async () => {
+    const { service, connect, call } = await start({ maxSessions: 5_000, reportEveryMs: 100 });
+    const ids = Array.from({ length: 2_500 }, () => connect());
+    await vi.waitFor(() => { expect(service.created).toHaveLength(2_500); });
+    service.beats.length = 0;
+    for (let calls = 0; calls < 3; calls += 1) for (const id of ids) call(id);
+    await vi.waitFor(() => { expect(service.beats.flat().filter(({ lastActiveAt }) => lastActiveAt)).toHaveLength(2_500); });
+    expect(Math.max(...service.beats.map(({ length }) => length))).toBe(1_000);
+    const told = service.beats.length;
+    await vi.waitFor(() => { expect(service.beats.length).toBeGreaterThan(told + 2); }); // heartbeats of everybody
+    expect(service.beats.slice(told).flat().some(({ lastActiveAt }) => lastActiveAt)).toBe(false);
+  });
+
+  it('keeps at most so many connections: the quietest makes room, and when none is quiet nobody gets in', async () => {
+    const closed: string[] = [];
+    const { sessions, visit, connect, call } = await start({ maxSessions: 2, closeTransport: (id) => closed.push(id) });
+    const first = connect(), second = connect();
+    call(first);
+    connect();
+    expect(sessions.stats().sessions).toBe(2);
+    for (const id of [first, second]) visit({ method: 'GET', headers: { 'mcp-session-id': id } }, { finish: false });
+    const last = visit({ body: { jsonrpc: '2.0', id: 1, method: 'initialize' } });
+    expect([last.status, sessions.stats().sessions]).toEqual([503, 2]);
+    expect(closed).toEqual([]); // these ids were made up by the adapter: there is no transport
+  });
+
+  it('hears a revoke that comes before the answer that names its session', async () => {
+    for (const event of [{ type: 'revoked-all', generation: 1 }, { type: 'ended', sessionId: 'session-1', reason: 'revoked' }] as const) {
+      const fake = fakeService(), held = Promise.withResolvers<void>();
+      fake.service.beforeAnswer = () => held.promise;
+      const revoked = vi.fn();
+      const { connect, call, sessions } = await start({ onRevoked: revoked }, fake);
+      const id = connect();
+      fake.service.tell(event);
+      await vi.waitFor(() => { expect(fake.service.lists).toBe(3); }); // two at the start, one because of what was heard
+      held.resolve();
+      await vi.waitFor(() => { expect(revoked).toHaveBeenCalledTimes(1); });
+      expect(call(id).status).toBe(404);
+      expect(sessions.stats().sessions).toBe(0);
+    }
+  });
+
+  it('leaves sessions of a newer generation alone', async () => {
+    const { service, connect, call } = await start();
+    const id = connect();
+    service.tell({ type: 'revoked-all', generation: 0 });
+    await vi.waitFor(() => { expect(service.lists).toBe(3); }); // two at the start, one because of what was heard
+    expect(call(id).status).toBe(200);
+  });
+
+  it('makes a new session of a connection that the service has forgotten', async () => {
+    const { service, connect } = await start();
+    connect();
+    await vi.waitFor(() => { expect(service.created).toHaveLength(1); });
+    service.over.push({ sessionId: 'session-1', reason: 'unknown' });
+    await vi.waitFor(() => { expect(service.created).toHaveLength(2); });
+    expect(service.created[1]).toEqual(service.created[0]);
+  });
+
+  it('tells the host once whom it cut, and survives what the host does then', async () => {
+    const auth = { token: 'opaque', clientId: 'app', scopes: [], expiresAt: Date.now() / 1_000 + 60, extra: { sub: 'alice' } };
+    const onRevoked = vi.fn(() => { throw new Error('of the host'); });
+    const { service, connect, call, errors, sessions } = await start({ onRevoked });
+    const id = connect({ auth });
+    await vi.waitFor(() => { expect(sessions.stats().unregistered).toBe(0); });
+    service.tell({ type: 'ended', sessionId: 'session-1', reason: 'revoked' });
+    service.tell({ type: 'revoked-all', generation: 1 });
+    await vi.waitFor(() => { expect(errors).toEqual([new Error('of the host')]); });
+    expect(onRevoked.mock.calls).toEqual([[expect.objectContaining({ sessionId: 'session-1', mcpSessionId: id, principal: 'app:alice', userId: 'alice', credentialIds: [expect.stringMatching(/^sha256:/)] })]]);
+    expect(call(id, { auth }).status).toBe(401);
+  });
+
+  it('names the session of a request, and refuses a denied credential in a verifier', async () => {
+    const { service, registry } = fakeService();
+    const { sessions } = await start({}, { service, registry });
+    const auth = { token: 'opaque', clientId: 'app', scopes: [], extra: { sid: 'login' } };
+    const request: McpRequest = { method: 'POST', headers: {}, auth, body: { jsonrpc: '2.0', id: 1, method: 'initialize', params: { clientInfo: { name: 'cursor' } } } };
+    sessions(request, fakeResponse().response, () => {});
+    expect(sessions.session(request)).toBeUndefined();
+    const fake = fakeResponse();
+    sessions(request, fake.response, () => fake.response.writeHead(200));
+    expect(sessions.session(request)).toMatchObject({ clientInfo: { name: 'cursor' }, credentialIds: ['sid:login'] });
+    const guarded = sessions.verifier({ verifyAccessToken: async () => auth }, (message) => new TypeError(message));
+    expect(await guarded.verifyAccessToken('opaque')).toBe(auth);
+    service.denied.push({ credentialId: 'sid:login', until: Date.now() + 60_000 });
+    service.tell({ type: 'reset' });
+    await vi.waitFor(() => expect(guarded.verifyAccessToken('opaque')).rejects.toThrow(TypeError));
+  });
+
+  it('says so when there is no parsed body to look at', async () => {
+    const { sessions } = await start();
+    const next = vi.fn();
+    sessions({ method: 'POST', headers: {} }, fakeResponse().response, next);
+    expect(next).toHaveBeenCalledWith(expect.objectContaining({ message: expect.stringContaining('express.json()') }));
+  });
+});
+
+describe('the list of denied credentials', () => {
+  it('never forgets what was learnt while it was being read', async () => {
+    const gate = Promise.withResolvers<void>();
+    let reads = 0;
+    const denials = createDenials({ async *deniedCredentials() { reads += 1; if (reads === 1) await gate.promise; yield* [] as never[]; } }, () => 1_000);
+    const first = denials.refresh();
+    denials.deny('a', 2_000);
+    const second = denials.refresh();
+    expect(denials.refresh()).toBe(second); // one more reading serves both
+    gate.resolve();
+    await first;
+    expect(denials.isDenied('a')).toBe(true);
+    await second;
+    expect([denials.isDenied('a'), reads, denials.size]).toEqual([false, 2, 0]); // allowed again, or else it would be listed
+  });
+
+  it('ends each denial at its time, and keeps the old list when a new one cannot be read', async () => {
+    let now = 1_000, fails = false;
+    const denials = createDenials({ async *deniedCredentials() { if (fails) throw new Error('away'); yield { credentialId: 'a', until: 2_000 }; } }, () => now);
+    await denials.refresh();
+    fails = true;
+    await expect(denials.refresh()).rejects.toThrow('away');
+    expect(denials.isDenied('a')).toBe(true);
+    now = 2_000;
+    expect(denials.isDenied('a')).toBe(false);
+  });
+});
