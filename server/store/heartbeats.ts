@@ -81,7 +81,11 @@ export function heartbeats(context: Context, sessions: Sessions) {
     return outcomes;
   });
 
-  async function flush(): Promise<void> {
+  let writing: Promise<void> = Promise.resolve();
+  /** One after the other: when this resolves, every beat from before the call is written. */
+  const flush = (): Promise<void> => writing = writing.catch(() => {}).then(writeHeld);
+
+  async function writeHeld(): Promise<void> {
     const taken = beats.take();
     try {
       for (const [applicationId, held] of taken) {

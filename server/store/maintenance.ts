@@ -113,6 +113,7 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
       const revocation = await db.first<{ id: string; generation: number; revokedAt: number }>(unsettled, applicationId);
       if (!revocation || signal?.aborted) return;
       const { id, generation, revokedAt } = revocation;
+      await flush(); // what is closed keeps the activity that was known
       const close = async (tx: Transaction, rows: { id: string }[]) => {
         if (rows.length === 0) return 0;
         await tx.run(settle, applicationId, ids(rows), revokedAt);

@@ -78,6 +78,15 @@ export function revoking(open: Open): void {
       expect(await t.get(session)).toEqual(revoked);
     });
 
+    it('keeps activity that was not written yet', async () => {
+      const session = await t.connect();
+      t.clock.advance(SECOND);
+      await t.beat(session, { lastActiveAt: t.clock.now() });
+      await t.revokeAll();
+      await Promise.all([t.store.flush(), t.settle()]);
+      expect(await t.get(session)).toMatchObject({ disconnectReason: 'revoked', lastActiveAt: t.clock.now() });
+    });
+
     it('leaves those who come afterwards', async () => {
       await t.connect();
       await t.revokeAll();
