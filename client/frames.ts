@@ -68,15 +68,10 @@ async function readWithin(
   timing: Timing,
 ): Promise<Uint8Array | undefined> {
   const arrived = new AbortController();
-  let isSilent = false;
-  const silence = timing.sleep(silenceMs, arrived.signal).then(
-    () => (isSilent = true),
-    // It was not silent for so long.
-    () => {},
-  );
+  const silence = timing.sleep(silenceMs, arrived.signal).catch(() => {});
   try {
     const chunk = await Promise.race([reader.read(), silence]);
-    if (isSilent || !chunk || chunk === true) throw new ConnectionError(`The stream was silent for ${silenceMs} ms.`);
+    if (!chunk) throw new ConnectionError(`The stream was silent for ${silenceMs} ms.`);
     return chunk.value;
   } catch (error) {
     if (error instanceof ConnectionError) throw error;

@@ -38,7 +38,9 @@ const AROUND = `
 declare const args: string[];
 declare const client: import('@rollcall/client').Client;
 declare const controller: AbortController;
-declare const applicationId: string, credentialId: string;
+declare const applicationId: string, credentialId: string, sessionId: string;
+declare const baseUrl: string, token: string, hostname: string;
+declare const store: { lastEventId?: string; changed(session: object): void; over(sessionId: string): void; overUpTo(generation: number): void; readAll(): Promise<void> };
 declare function currentToken(): Promise<string>;
 declare function askToLogInAgain(): void;
 `;
@@ -47,10 +49,11 @@ declare function askToLogInAgain(): void;
 async function readmeExamples(): Promise<string> {
   const readme = await readFile(join(ROOT, 'client/README.md'), 'utf8');
   const examples = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = ''], index) => {
-    return `export async function example${index}() {\n${code.replace(/^import .*$/m, '')}}`;
+    return `export async function example${index}() {\n${code.replace(/^import .*$/gm, '')}}`;
   });
   expect(examples.length).toBeGreaterThan(3);
-  return ["import { createClient, ProblemError } from '@rollcall/client';", ...examples].join('\n');
+  const imports = [...readme.matchAll(/^import .*$/gm)].map(([line]) => line);
+  return [...new Set([...imports, "import { ProblemError } from '@rollcall/client';"]), ...examples].join('\n');
 }
 
 describe('the package', () => {

@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { subscribe, watchSession } from '../../client/events.ts';
+import { ConnectionError } from '../../client/problem.ts';
 import * as at from './client-events-peer.ts';
 import { breaks, hangs, peer } from './client-peer.ts';
 
@@ -106,6 +107,16 @@ describe('a signal', () => {
     await gone.done;
   });
 
+  it('is not taken for a failure, whatever its reason is', async () => {
+    const controller = new AbortController();
+    const reason = new ConnectionError('another call failed');
+    const states: unknown[] = [];
+    const more = { signal: controller.signal, onState: (state: unknown) => void states.push(state) };
+    const events = subscribe(at.optionsOf(await peer(() => controller.abort(reason)), more), at.handTiming().timing);
+    await expect(at.take(events, 1)).rejects.toBe(reason);
+    expect(states).toEqual([]);
+  });
+
   it('ends the wait for an event, and closes the connection', async () => {
     const controller = new AbortController();
     const { answer, gone } = watched();
@@ -152,10 +163,15 @@ describe('a signal', () => {
 
   it('ends watchSession', async () => {
     const controller = new AbortController();
-    const { answer, gone } = watched();
+    const gone = at.countdown();
+    const server = await peer((response) => {
+      response.on('close', gone.hit);
+      // Not a byte comes that could wake a reader.
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+    });
     const onState = () => controller.abort(left);
-    const options = { ...at.optionsOf(await peer(answer), { signal: controller.signal, onState }), sessionId: 's' };
+    const options = { ...at.optionsOf(server, { signal: controller.signal, onState }), sessionId: 's' };
     await expect(watchSession(options, at.handTiming().timing)).rejects.toBe(left);
-    await gone;
+    await gone.done;
   });
 });
