@@ -14,7 +14,7 @@ export interface ConnectOptions extends StreamOptions {
    * is over for good; without one, each call of `connect` is a session of its own.
    */
   session?: Omit<NewSession, 'credentialId' | 'credentialExpiresAt' | 'tokenExpiresAt'> | undefined;
-  /** How often the start is tried again while the service is out of reach. Default 2; `Infinity` waits for the service. */
+  /** How often creating the session is tried again while the service is out of reach. Default 2; `Infinity` waits for it. */
   retries?: number | undefined;
   /** Is told when the connection is over, unless `close` or the signal ended it. */
   onDisconnect?: ((end: Disconnected) => void) | undefined;
@@ -74,7 +74,7 @@ const REJOIN_MS = 5_000;
  * The scope `sessions:connect` is enough.
  */
 export async function connect(options: ConnectOptions, timing: Timing = realTiming): Promise<Connection> {
-  const { applicationId, signal, retries, onDisconnect } = options;
+  const { applicationId, signal, onDisconnect } = options;
   const client = createClientWith(options, timing);
   const body = { ...options.session, externalId: options.session?.externalId ?? crypto.randomUUID() };
   const stop = new AbortController();
@@ -82,9 +82,9 @@ export async function connect(options: ConnectOptions, timing: Timing = realTimi
   signal?.addEventListener('abort', abort, { once: true });
   const letGo = () => signal?.removeEventListener('abort', abort);
 
-  const join = async (call: { retries?: number | undefined }) => {
+  const join = async () => {
     signal?.throwIfAborted();
-    return (await client.sessions.create(applicationId, body, { ...call, signal: stop.signal })).session;
+    return (await client.sessions.create(applicationId, body, { signal: stop.signal })).session;
   };
 
   /** Until the session is over for good. */
@@ -93,7 +93,7 @@ export async function connect(options: ConnectOptions, timing: Timing = realTimi
       try {
         if (!isKnown) {
           await timing.sleep(timing.random() * REJOIN_MS, stop.signal);
-          session = await join({});
+          session = await join();
           isKnown = true;
         }
         const end = await watchSession({ ...options, sessionId: session.id, signal: stop.signal }, timing);
@@ -106,7 +106,7 @@ export async function connect(options: ConnectOptions, timing: Timing = realTimi
     }
   };
 
-  let session = await join({ retries }).catch((error: unknown) => {
+  let session = await join().catch((error: unknown) => {
     letGo();
     throw error;
   });
@@ -128,7 +128,7 @@ export async function connect(options: ConnectOptions, timing: Timing = realTimi
       const heartbeat = { sessionId: session.id, lastActiveAt };
       lastActiveAt = undefined;
       // Whatever is the matter, the stream meets it too, and decides.
-      await client.sessions.heartbeat(applicationId, [heartbeat], { signal: stop.signal }).catch(() => {});
+      await client.sessions.heartbeat(applicationId, [heartbeat], { signal: stop.signal, retries: 0 }).catch(() => {});
       await timing.sleep(ACTIVE_MS, stop.signal).catch(() => {});
     }
     isReporting = false;

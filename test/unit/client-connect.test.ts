@@ -42,6 +42,12 @@ const asked = async (received: unknown[], times: number) => {
   while (received.length < times) await new Promise(setImmediate);
 };
 
+/** Long enough for a request that should not be made to arrive: others do, one after the other. */
+const quiet = async () => {
+  const { url } = await peer(ok, ok, ok);
+  for (let n = 0; n < 3; n += 1) await fetch(url);
+};
+
 describe('connect', () => {
   it('creates the session and opens its stream', async () => {
     const { connecting, server, calls } = await connected([created, at.stream(), ok], { session: { hostname: 'build-07', clientInfo: { name: 'desk' } } });
@@ -89,10 +95,12 @@ describe('connect', () => {
 
 describe('a connection', () => {
   it.each(['revoked', 'ended', 'a reason of a later version'])('is over for good when the session is over: %s', async (reason) => {
-    const { connecting, told, calls } = await connected([created, over(reason)]);
+    const { signal } = new AbortController();
+    const { connecting, told, calls } = await connected([created, over(reason)], { signal });
     const connection = await connecting;
     const end = { reason, detail: 'Next.', retryAfterMs: 8_000 };
     expect(await connection.disconnected).toEqual(end);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
     expect(told).toEqual([end]);
     if (reason !== 'a reason of a later version') await connection.close();
     expect(calls()).toEqual(['POST /sessions', `GET /sessions/${ID}/events`]);
@@ -123,6 +131,13 @@ describe('a connection', () => {
     await connection.disconnected;
     expect(connection.session.id).toBe(OTHER);
     expect(calls().at(-1)).toBe(`GET /sessions/${OTHER}/events`);
+  });
+
+  it('comes back as often as it must', async () => {
+    const gone = problem(404, 'not-found');
+    const { connecting, calls } = await connected([created, gone, created, gone, created, over('lost'), created, over('ended')]);
+    expect(await (await connecting).disconnected).toMatchObject({ reason: 'ended' });
+    expect(calls().filter((call) => call === 'POST /sessions')).toHaveLength(4);
   });
 
   it('was revoked when it may not be created again', async () => {
@@ -171,18 +186,19 @@ describe('active', () => {
     connection.active();
     while (held.length < 1) await new Promise(setImmediate);
     held[0]?.over();
-    await new Promise(setImmediate);
+    await quiet();
     expect(server.received).toHaveLength(3);
     connection.active();
     await asked(server.received, 4);
   });
 
   it('is given up when the report fails, and the connection goes on', async () => {
-    const { connecting, server, held, told } = await connected([created, at.stream(), problem(400, 'invalid-request'), ok]);
+    const { connecting, server, held, told } = await connected([created, at.stream(), unavailable, ok]);
     const connection = await connecting;
     await asked(server.received, 2);
     connection.active();
     while (held.length < 1) await new Promise(setImmediate);
+    expect(server.received).toHaveLength(3);
     expect(told).toEqual([]);
   });
 
@@ -191,7 +207,7 @@ describe('active', () => {
     const connection = await connecting;
     await connection.disconnected;
     connection.active();
-    await new Promise(setImmediate);
+    await quiet();
     expect(server.received).toHaveLength(2);
   });
 

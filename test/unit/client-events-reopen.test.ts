@@ -55,7 +55,7 @@ describe('a stream that ends', () => {
   });
 
   it('is open from its first position on, and not before', async () => {
-    const { states } = await read([ONE, at.ended('retry: 7\n:\n\n'), ONE], { count: 2 });
+    const { states } = await read([at.ended(at.revoked(1) + at.revoked(2)), at.ended('retry: 7\n:\n\n'), ONE], { count: 3 });
     expect(states.map(({ state }) => state)).toEqual(['open', 'waiting', 'waiting', 'open']);
   });
 });
@@ -177,7 +177,7 @@ describe('the token', () => {
 
 describe('watchSession', () => {
   const END = { sessionId: peers.ID, reason: 'revoked', detail: 'Authenticate again and create a new session.' };
-  const end = at.stream(`retry: 8000\nevent: disconnect\ndata: ${JSON.stringify(END)}\n\n`);
+  const end = at.stream(`event: greeting\ndata: hello\n\nretry: 8000\nevent: disconnect\ndata: ${JSON.stringify(END)}\n\n`);
   const watch = async (...script: Parameters<typeof peers.peer>) => {
     const server = await peers.peer(...script);
     const states: string[] = [];
