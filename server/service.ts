@@ -54,6 +54,7 @@ export async function startService(config: Config, { log, now, validateResponses
     now: storeNow, idleAfter: config.IDLE_AFTER, lease: config.LEASE, retention: config.RETENTION,
     eventRetention: config.EVENT_RETENTION, auditRetention: config.AUDIT_RETENTION,
   });
+  if (config.DATABASE_URL === undefined) await store.interruptRevocations(store.now() + 1); // nobody else can be running them
   const hub = createEventHub(store, (event, applicationId) => Buffer.from(presentEvent(event, applicationId, store.now(), config.IDLE_AFTER)),
     (err) => log.warn({ err }, 'events could not be read; they are looked for again'));
   const bell = config.DATABASE_URL === undefined ? undefined : openBell(config.DATABASE_URL, {

@@ -30,6 +30,10 @@ const findApplication = sql(`select a.id, a.name, a.organization_id as "organiza
 export const applicationOf = (queries: Queries, tenant: Tenant): Promise<VisibleApplication | undefined> =>
   queries.first<VisibleApplication>(findApplication, ...tenantValues(tenant));
 
+/** The rows of these ids (parameter `n`) of application $1, locked in order. */
+export const lockedIn = ({ dialect }: Database, table: 'sessions' | 'session_activity', n: number): string =>
+  `(select x.id from ${table} x where x.application_id = $1 and x.id in ${dialect.uuids(n)} order by x.id${dialect.lockRows})`;
+
 export type EventType = 'session.connected' | 'session.updated' | 'session.disconnected' | 'sessions.revoked';
 
 /** Writes down, in the transaction of a change, that it happened to these sessions. */
@@ -49,8 +53,8 @@ export function eventWriter({ db: { dialect } }: Pick<Context, 'db'>) {
   };
 }
 
-const insertRevocation = sql(`insert into revocations (application_id, id, created_at, action, subject, request_id, filter, count, state, generation)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`);
+const insertRevocation = sql(`insert into revocations (application_id, id, created_at, action, subject, request_id, filter, count, state, generation, touched_at)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $3)`);
 
 /** A row of the audit. Answers its id. */
 export async function audit(queries: Queries, context: Context, applicationId: string, now: number, actor: Actor,

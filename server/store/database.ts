@@ -23,6 +23,8 @@ export interface Transaction extends Queries {
 
 export interface Database extends Queries {
   readonly dialect: Dialect;
+  /** Names this process among those that share the database. */
+  readonly instance: string;
   /** Commits when `work` resolves, rolls back when it rejects. */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -42,6 +44,8 @@ export interface Dialect {
   onNewGeneration: string;
   /** A condition on `e` (events): nothing that commits later can come before it. */
   settledTransactions: string;
+  /** After `order by`: locks the rows in that order, so that two who change the same rows never wait for each other. */
+  lockRows: string;
 }
 
 export type Sql = (text: string) => Statement;

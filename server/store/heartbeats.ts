@@ -26,7 +26,9 @@ export function heartbeats(context: Context, sessions: Sessions) {
       beat_at = ${dialect.greatest('session_activity.beat_at', 'v.beat_at')},
       last_active_at = ${dialect.greatest('session_activity.last_active_at', 'v.last_active_at')}
     from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} v
-    where session_activity.application_id = $1 and session_activity.id = v.id returning session_activity.id`);
+    where session_activity.application_id = $1 and session_activity.id = v.id
+      and session_activity.id in (select x.id from session_activity x where x.application_id = $1 and x.id in (select w.id from ${dialect.rows(2, { id: 'uuid' })} w) order by x.id${dialect.lockRows})
+    returning session_activity.id`);
 
   interface Row extends Revivable { reason: 'ended' | 'revoked' | null; current: number }
   const over = (row: Row): 'revoked' | 'ended' | undefined =>

@@ -37,7 +37,7 @@ export function createStore(db: Database, options: StoreOptions): Store {
   const oneByOne = sessions(context, denials);
   const walking = lists(context);
   const { recordHeartbeats, flush } = heartbeats(context, oneByOne);
-  const { maintain, forget, settleRevocations, interruptRevocations } = maintenance(context, denials, flush);
+  const { maintain, forget, settleRevocations, interruptRevocations, stopSweeping } = maintenance(context, denials, flush);
   const { connect, getSession, endSession, revokeSession } = oneByOne;
   const { listRevokedCredentials, allowCredential } = denials;
 
@@ -58,7 +58,7 @@ export function createStore(db: Database, options: StoreOptions): Store {
     },
     async check() { await db.first(ping); },
     async close() {
-      try { await flush(); } finally { await db.close(); }
+      try { await flush(); await stopSweeping(); } finally { await db.close(); }
     },
   };
 }

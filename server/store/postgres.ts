@@ -1,4 +1,5 @@
 // PostgreSQL, for any number of instances: a pool with deadlines, a clock all instances share, and a bell between them.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import type { Database, Dialect, Queries, Statement, Transaction, Value } from './database.ts';
@@ -21,6 +22,7 @@ const dialect: Dialect = {
   onNewGeneration: '',
   // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
   settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
+  lockRows: ' for no key update',
 };
 
 const signingKey = `
@@ -81,7 +83,7 @@ async function migrate(url: string): Promise<void> {
 }
 
 function database(pool: pg.Pool): Omit<Database, 'close'> {
-  return { dialect, ...queries(pool), transaction: (work) => transaction(pool, work) };
+  return { dialect, instance: randomUUID(), ...queries(pool), transaction: (work) => transaction(pool, work) };
 }
 
 const RETRIED = new Set(['40001', '40P01']); // serialization failure, deadlock: nothing was done

@@ -1,7 +1,7 @@
 // Revoking many: all of an application in one step, or what matches a filter in batches.
 import { setImmediate as breathe } from 'node:timers/promises';
 import { lastSeenActive, statusIfConnected, type Session, type SessionFilter } from '../session.ts';
-import { applicationOf, audit, eventWriter, type Context, type VisibleApplication } from './context.ts';
+import { applicationOf, audit, eventWriter, lockedIn, type Context, type VisibleApplication } from './context.ts';
 import type { Credentials } from './credentials.ts';
 import { statements, type Queries, type Transaction } from './database.ts';
 import { createdAt } from './id.ts';
@@ -29,12 +29,12 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
     order by s.id limit ${BATCH}`);
   const close = sql(`update sessions set state = ${OVER}, reason = 'revoked', disconnected_at = coalesce(disconnected_at, $4),
       last_active_at = coalesce((select b.last_active_at from session_activity b where b.application_id = sessions.application_id and b.id = sessions.id), last_active_at)
-    where application_id = $1 and generation = $2 and state < ${LOST} and id in ${dialect.uuids(3)} returning id`);
+    where application_id = $1 and generation = $2 and state < ${LOST} and id in ${lockedIn(db, 'sessions', 3)} returning id`);
   // Also those that were connected at the start and are lost by now: final, and not counted.
   const closeLost = sql(`update sessions set state = ${OVER}, reason = 'revoked'
-    where application_id = $1 and generation = $2 and state = ${LOST} and id in ${dialect.uuids(3)} returning id`);
-  const still = sql(`delete from session_activity where application_id = $1 and id in ${dialect.uuids(2)}`);
-  const progress = sql(`update revocations set count = count + $3, state = $4 where application_id = $1 and id = $2`);
+    where application_id = $1 and generation = $2 and state = ${LOST} and id in ${lockedIn(db, 'sessions', 3)} returning id`);
+  const still = sql(`delete from session_activity where application_id = $1 and id in ${lockedIn(db, 'session_activity', 2)}`);
+  const progress = sql(`update revocations set count = count + $3, state = $4, touched_at = $5 where application_id = $1 and id = $2`);
   const page = sql(`select id, created_at as "createdAt", action, subject, request_id as "requestId", filter, count as "disconnectedCount", state
     from revocations where application_id = $1 and id < $2 order by id desc limit $3`);
 
@@ -116,10 +116,10 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
         ended += await closeBatch(tenant, app.generation, ids.slice(from, from + BATCH), id);
         await breathe();
       }
-      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'done'));
+      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'done', now()));
       return { outcome: 'done', count: ended };
     } catch (error) {
-      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'interrupted')).catch(() => {}); // the store may be out of reach for this too
+      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'interrupted', now())).catch(() => {}); // the store may be out of reach for this too
       throw error;
     }
   };
@@ -151,7 +151,7 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
       const closed = rows.map(({ id }) => id);
       const lost = await tx.all<{ id: string }>(closeLost, applicationId, generation, JSON.stringify(ids));
       await settleClosed(tx, applicationId, generation, [...closed, ...lost.map(({ id }) => id)], at);
-      await tx.run(progress, applicationId, revocationId, closed.length, 'running');
+      await tx.run(progress, applicationId, revocationId, closed.length, 'running', at);
       return closed.length;
     });
     ring(applicationId, true);

@@ -100,6 +100,7 @@ export const migrations: readonly ((words: SchemaWords) => string)[] = [
       state text not null,
       generation integer,
       settled_at bigint,
+      touched_at bigint not null,
       primary key (application_id, id)
     );
     create unique index revocations_by_generation on revocations (application_id, generation) where generation is not null;
@@ -123,6 +124,8 @@ export const migrations: readonly ((words: SchemaWords) => string)[] = [
     create table service (
       id integer primary key,
       seen_at bigint not null,
-      resumed_at bigint not null
+      resumed_at bigint not null,
+      sweeper text,
+      sweeper_until bigint
     );`,
 ];

@@ -18,6 +18,7 @@ const dialect: Dialect = {
   countConnected: 'select connected as count from applications where id = $1 and generation = $2',
   onNewGeneration: ', connected = 0',
   settledTransactions: 'true',
+  lockRows: '',
 };
 
 const connectedCounter = `
@@ -105,7 +106,7 @@ function database(reader: DatabaseSync, writer: DatabaseSync, lock: DatabaseSync
   };
 
   return {
-    dialect,
+    dialect, instance: 'embedded',
     ...read,
     run: (statement, ...values) => read.run(statement, ...values),
     transaction(work) {
