@@ -208,6 +208,7 @@ export interface paths {
          * @description For the client itself. The open stream **is** the session's heartbeat: no other is needed, and it reconnects a session that was `lost`. When the
          *     session is over, one `disconnect` event says why and what to do, and the stream ends. For a session that is over already, that event comes first
          *     thing. (A stream opened with `sessions:read` alone only watches and keeps nothing alive.)
+         *     With `sessions:connect` it also brings the session the token it was opened with, as a heartbeat does.
          *
          *     Besides `disconnect` there are `token_expired`, when the token that opened the stream has run out, and `server_shutdown`, when this instance
          *     is going away; the session lives on, so open a new stream. After about five minutes the server ends every stream without an event, so that
@@ -250,6 +251,7 @@ export interface paths {
          *
          *     Events come in order for each session, and at least once. Each has an id; a reader that comes back with the last one in `Last-Event-ID`
          *     misses nothing within 24 hours. An older or unknown id is answered with `reset` first. Without the header the stream starts now.
+         *     An id that comes with empty data is no event; it says where you are, for the first time when nothing can be missed any more.
          *     The session in an event is as it was when the event was sent to you, which may be newer than the event.
          */
         get: operations["streamApplicationEvents"];
