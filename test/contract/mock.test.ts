@@ -39,7 +39,8 @@ describe.each(operations)('$id', (operation) => {
       const answered = await call(mock, operation, `__code=${status}&__example=${name}`);
       expect(answered.status).toBe(status);
       expect(answered.headers.get('content-type')).toBe(mediaType);
-      expect(await answered.json()).toEqual(value);
+      if (mediaType === 'text/event-stream') expect(await answered.text()).toBe(value);
+      else expect(await answered.json()).toEqual(value);
     });
 
   it('answers a success when nothing is asked for', async () => {
@@ -60,7 +61,7 @@ describe('choosing an answer', () => {
     expect(answered.headers.get('retry-after')).toBe('2');
   });
 
-  it.each([['__example=emtpy', '/query/__example', 'sessions, empty'], ['__code=418', '/query/__code', '200, 400'], ['__delay=99999', '/query/__delay', '10000']])(
+  it.each([['__example=emtpy', '/query/__example', 'sessions, more, empty'], ['__code=418', '/query/__code', '200, 400'], ['__delay=99999', '/query/__delay', '10000']])(
     'refuses %s and says what there is', async (query, pointer, detail) => {
       const answered = await get(`${SESSIONS}?${query}`);
       expect(answered.status).toBe(400);
