@@ -26,6 +26,9 @@ export interface Reception {
   opening(visit: Visit, key: string, mcpSessionId: string | undefined): Opening;
 }
 
+/** A token's end moves by more than this when it is refreshed; ms. */
+const NO_NEWS_MS = 10_000;
+
 /** Marks the session ids that the adapter makes up, so that another instance knows them for such. */
 const MINTED = 'rollcall-';
 
@@ -74,8 +77,8 @@ export function touch({ request, message, credential }: Visit, connection: Conne
   const { credentials } = connection;
   const expiresAt = identity.tokenExpiry(request.auth?.expiresAt);
   const isNew = credential !== undefined && !credentials.has(credential.id);
-  // A token that is older than the last one, used once more, is no news.
-  if (!isNew && !((expiresAt?.getTime() ?? 0) > (connection.tokenExpiresAt?.getTime() ?? 0))) return;
+  // An older token, used once more, is no news; nor is an expiry that the verifier counts from now each time it is asked.
+  if (!isNew && !((expiresAt?.getTime() ?? 0) > (connection.tokenExpiresAt?.getTime() ?? 0) + NO_NEWS_MS)) return;
   connection.tokenVersion += 1;
   connection.tokenExpiresAt = expiresAt;
   connection.credential = credential;

@@ -22,6 +22,8 @@ import { startService } from '../../server/service.ts';
 
 /** A call that a revoke cuts has to end within this, in ms. */
 const BOUND_MS = 3_000;
+/** When every token of the demo expires, in seconds since the epoch. */
+const EXPIRES_AT = Math.floor(Date.now() / 1_000) + 600;
 const print = (line = '') => process.stdout.write(`${line}\n`);
 
 /** The service, with a database that goes away with the demo, and a token for everything. */
@@ -45,7 +47,7 @@ async function serveMcp(service: { baseUrl: string; token: string; applicationId
     async verifyAccessToken(token: string) {
       const [, sub] = /^token-of-(\w+)$/.exec(token) ?? [];
       if (!sub) throw new OAuthError(OAuthErrorCode.InvalidToken, 'Unknown token');
-      return { token, clientId: 'demo', scopes: [], expiresAt: Date.now() / 1_000 + 600, extra: { sub } };
+      return { token, clientId: 'demo', scopes: [], expiresAt: EXPIRES_AT, extra: { sub } };
     },
   };
   let begun = () => {};
@@ -100,8 +102,14 @@ async function connect(kind: 'v1' | 'v2' | 'v2, 2026-07-28', user: string, url: 
 /** What became of a promise, and after how many ms. */
 async function outcome(promise: Promise<unknown>) {
   const from = performance.now();
-  const [isRefused, text] = await promise.then(() => [false, 'it succeeded'] as const, (error: unknown) => [true, String(error)] as const);
-  return { isRefused, text: text.split('\n')[0]?.slice(0, 100), ms: Math.round(performance.now() - from) };
+  const [isRefused, text] = await promise.then(() => [false, 'it succeeded'] as const, (error: unknown) => [true, inShort(error)] as const);
+  return { isRefused, text, ms: Math.round(performance.now() - from) };
+}
+
+/** Both SDKs put the whole answer into the message; v1 calls the HTTP status `code`. */
+function inShort(error: unknown): string {
+  const { message, status, code }: { message?: unknown; status?: unknown; code?: unknown } = Object(error);
+  return `${String(message).replace(/:? *\{.*/s, '')} (${String(status ?? code)})`;
 }
 
 /** Cuts, and says what those who are meant have felt. Answers whether all of them are really out. */
@@ -110,7 +118,7 @@ async function revoke(title: string, guests: Guest[], cut: () => Promise<{ disco
   const calls = guests.map((guest) => guest.call('work'));
   for (const call of calls) call.catch(() => {}); // looked at below
   await allWork;
-  print(`\n${title}, with a call in flight from each`);
+  print(`\n${title}, with a call in flight`);
   const felt = calls.map(outcome);
   const { disconnectedCount } = await cut();
   let isOut = disconnectedCount === guests.length;

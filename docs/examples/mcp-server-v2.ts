@@ -8,12 +8,13 @@ import { mcpSessions } from '../../client/mcp.ts'; // 1
 const { ROLLCALL_URL: baseUrl = '', ROLLCALL_TOKEN: token = '', ROLLCALL_APPLICATION: applicationId = '', PORT = '3000' } = process.env;
 
 /** Stands for your authorization server. */
+const expiresAt = Math.floor(Date.now() / 1_000) + 3_600;
 const users = new Map([['a-token-of-ada', 'ada'], ['a-token-of-bob', 'bob']]);
 const verifier = {
   async verifyAccessToken(given: string) {
     const sub = users.get(given);
     if (!sub) throw new OAuthError(OAuthErrorCode.InvalidToken, 'Unknown token');
-    return { token: given, clientId: 'example', scopes: [], expiresAt: Date.now() / 1_000 + 3_600, extra: { sub } };
+    return { token: given, clientId: 'example', scopes: [], expiresAt, extra: { sub } };
   },
 };
 

@@ -155,7 +155,7 @@ export async function startMcpServer(kind: ServerKind, options: McpSessionsOptio
 }
 
 export interface TestClient {
-  call(tool: 'echo' | 'wait'): Promise<unknown>;
+  call(tool: 'echo' | 'wait' | 'greet'): Promise<unknown>;
   /** Whether a stream is open besides calls. */
   readonly sessionId: string | undefined;
   terminate(): Promise<void>;

@@ -134,6 +134,19 @@ describe('mcpSessions', () => {
     expect(service.created[1]).toEqual(service.created[0]);
   });
 
+  it('reports a refreshed token, and neither an older one nor one whose end is merely counted anew', async () => {
+    const { service, connect, call } = await start();
+    const from = Math.floor(Date.now() / 1_000);
+    const auth = (endsIn: number) => ({ auth: { token: 'opaque', clientId: 'app', scopes: [], expiresAt: from + endsIn, extra: { sid: 'login' } } });
+    const id = connect(auth(600));
+    await vi.waitFor(() => { expect(service.created).toHaveLength(1); });
+    for (const endsIn of [601, 300, 1_200, 1_201, 600]) call(id, auth(endsIn));
+    await vi.waitFor(() => { expect(service.beats.flat().filter(({ tokenExpiresAt }) => tokenExpiresAt)).toHaveLength(1); });
+    const told = service.beats.length;
+    await vi.waitFor(() => { expect(service.beats.length).toBeGreaterThan(told + 1); });
+    expect(service.beats.flat().flatMap(({ tokenExpiresAt }) => tokenExpiresAt ?? [])).toEqual([new Date((from + 1_200) * 1_000).toISOString()]);
+  });
+
   it('tells the host once whom it cut, and survives what the host does then', async () => {
     const auth = { token: 'opaque', clientId: 'app', scopes: [], expiresAt: Date.now() / 1_000 + 60, extra: { sub: 'alice' } };
     const onRevoked = vi.fn(() => { throw new Error('of the host'); });
@@ -162,6 +175,24 @@ describe('mcpSessions', () => {
     service.denied.push({ credentialId: 'sid:login', until: Date.now() + 60_000 });
     service.tell({ type: 'reset' });
     await vi.waitFor(() => expect(guarded.verifyAccessToken('opaque')).rejects.toThrow(TypeError));
+  });
+
+  it('asks again whether a refused credential is still denied, when it is used and some time has passed', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { service, registry } = fakeService();
+    service.denied.push({ credentialId: 'sid:login', until: Date.now() + 3_600_000 });
+    const { connect, visit } = await start({}, { service, registry });
+    const auth = { token: 'opaque', clientId: 'app', scopes: [], extra: { sid: 'login' } };
+    const again = () => visit({ auth, body: { jsonrpc: '2.0', id: 1, method: 'initialize' } }).status;
+    await vi.waitFor(() => { expect(service.lists).toBe(2); }); // at the start, and when events began to come
+    service.denied.length = 0; // allowed again, of which no event tells
+    expect([again(), again(), service.lists]).toEqual([401, 401, 2]);
+    vi.advanceTimersByTime(16_000);
+    expect(again()).toBe(401);
+    await vi.waitFor(() => { expect(again()).toBe(200); });
+    expect(service.lists).toBe(3);
+    expect(connect({ auth })).toMatch(/^rollcall-/);
   });
 
   it('says so when there is no parsed body to look at', async () => {
