@@ -45,6 +45,7 @@ export function openSqlite(directory: string): Database {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const lock = open('rollcall.lock');
     lockDirectory(lock, directory);
+    held.add(lock);
     const writer = open('rollcall.db');
     writer.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = off; pragma wal_autocheckpoint = 1000; pragma cache_size = -65536;');
     migrate(writer, join(directory, 'rollcall.db'));
@@ -52,11 +53,17 @@ export function openSqlite(directory: string): Database {
     reader.exec('pragma query_only = on; pragma cache_size = -65536; pragma mmap_size = 1073741824;');
     return database(reader, writer, lock);
   } catch (error) {
-    for (const connection of opened.reverse()) connection.close();
+    for (const connection of opened.reverse()) {
+      connection.close();
+      held.delete(connection);
+    }
     if (!unavailable.has(primaryCode(error))) throw error;
     throw new Error(`the database in ${directory} cannot be opened: ${(error as Error).message}; see that DATA_DIR is a directory this user may write, and that its disk is sound`, { cause: error });
   }
 }
+
+/** A connection that nobody refers to is closed some day, and its lock is gone. */
+const held = new Set<DatabaseSync>();
 
 /** One server process per file: this lock dies with the process, however it dies. */
 function lockDirectory(lock: DatabaseSync, directory: string): void {
@@ -120,6 +127,7 @@ function database(reader: DatabaseSync, writer: DatabaseSync, lock: DatabaseSync
       reader.close();
       writer.close();
       lock.close();
+      held.delete(lock);
     },
   };
 }
@@ -149,10 +157,12 @@ function guarded<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (unavailable.has(primaryCode(error))) throw new StoreUnavailable((error as Error).message, { cause: error });
+    if (unavailable.has(primaryCode(error)) || isClosed(error)) throw new StoreUnavailable((error as Error).message, { cause: error });
     throw error;
   }
 }
+
+const isClosed = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ERR_INVALID_STATE';
 
 /** False when the file's lock is taken. */
 function attempt(begin: StatementSync): boolean {
