@@ -1,8 +1,9 @@
 // The middleware, put together: who may pass, which connection a request belongs to, and what happens when one is revoked.
-import { type Connection, createConnections, describe } from './connections.ts';
+import { type Connection, createConnections, describe, type Opening } from './connections.ts';
 import { createDenials } from './denials.ts';
-import { openExchange } from './exchange.ts';
-import type { McpRequest, McpResponse, Next } from './http.ts';
+import { cutAll, openExchange } from './exchange.ts';
+import { guardWith } from './guard.ts';
+import { hasJsonBody, type McpRequest, type McpResponse, type Next } from './http.ts';
 import * as identity from './identity.ts';
 import type { McpSessions, McpSessionsOptions } from './options.ts';
 import { createOverKeys } from './over.ts';
@@ -54,14 +55,14 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
   }
 
   function handle(request: McpRequest, response: McpResponse, next: Next): void {
-    if (request.method === 'POST' && request.body === undefined) {
-      return next(new Error('mcpSessions must come behind express.json(): the request has no body yet.'));
-    }
     const visit = reception.read(request, response, next);
     const { credential } = visit;
     if (isClosed) return refuse(visit, unavailable);
     if (credential && denials.isDenied(credential.id)) return refuseRevoked(visit);
     if (onServiceError === 'deny' && !watcher.isInformed()) return refuse(visit, unavailable);
+    if (request.body === undefined && hasJsonBody(request)) {
+      return next(new Error('mcpSessions must come behind express.json(): the request has a body that nobody has read.'));
+    }
     route(visit);
   }
 
@@ -96,8 +97,9 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
     track(visit, connection);
     if (onServiceError === 'allow' || connection.registered) return next();
     void reporter.register(connection).then((isRegistered) => {
+      if (connection.state !== 'open') return; // cut meanwhile, and answered with that
       if (isRegistered) next();
-      else if (connection.state === 'open') refuse(visit, unavailable);
+      else refuse(visit, unavailable);
     });
   }
 
@@ -106,9 +108,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
     const { request, response, message, next } = visit;
     const { initializes, discovers } = message;
     if (request.method === 'DELETE' && isMinted(message.mcpSessionId)) return void send(response, notFound, []);
-    const room = connections.makeRoom();
-    if (room === 'full') return refuse(visit, full);
-    if (room !== 'room') letGo(room);
+    if (connections.room() === 'full') return refuse(visit, full);
     // Clients that negotiate ask servers of either era with an envelope: only an accepted call shows that they speak it.
     const opens = request.method !== 'DELETE' && !discovers;
     track(visit, undefined, (status, header) => {
@@ -123,13 +123,19 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
       }
       const found = initializes ? mcpSessionId && identity.sessionKey(mcpSessionId) : key;
       if (!found) return undefined;
-      const connection = connections.get(found) ?? connections.add(reception.opening(visit, found, mcpSessionId), now());
+      const connection = connections.get(found) ?? open(reception.opening(visit, found, mcpSessionId));
       if (connection.principal !== visit.principal) return undefined;
       enter(visit, connection);
       void reporter.register(connection);
       return connection;
     });
     next();
+  }
+
+  function open(opening: Opening): Connection {
+    const room = connections.room();
+    if (typeof room === 'object') letGo(room);
+    return connections.add(opening, now());
   }
 
   function enter(visit: Visit, connection: Connection): void {
@@ -187,8 +193,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
     connections.remove(connection, 'over');
     over.add(connection.key, connection.principal, connection.mcpSessionId === undefined && connection.isAnonymous);
     for (const [credentialId, until] of connection.credentials) denials.deny(credentialId, until);
-    for (const [exchange, request] of connection.exchanges) exchange.cut(revoked(request, connection.isAnonymous, resourceMetadataUrl));
-    connection.exchanges.clear();
+    cutAll(connection.exchanges, (request) => revoked(request, connection.isAnonymous, resourceMetadataUrl), onError);
     free(connection);
     attempt(() => options.onRevoked?.(describe(connection)));
   }
@@ -225,14 +230,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
       const connection = sessionOf.get(request);
       return connection && describe(connection);
     },
-    verifier: (verifier, refuseWith) => ({
-      async verifyAccessToken(token) {
-        const auth = await verifier.verifyAccessToken(token);
-        const credential = reception.credentialOf({ method: 'POST', headers: { authorization: `Bearer ${token}` }, auth });
-        if (credential && denials.isDenied(credential.id)) throw refuseWith('Session revoked');
-        return auth;
-      },
-    }),
+    verifier: guardWith((request) => denials.isDenied(reception.credentialOf(request)?.id ?? '')),
     stats: () => ({
       sessions: connections.size,
       unregistered: [...connections].filter(({ registered }) => !registered).length,

@@ -52,8 +52,8 @@ export interface Connections {
   /** Binds it to the service's session. */
   bind(connection: Connection, registered: Registered | undefined): void;
   remove(connection: Connection, state: 'ended' | 'over'): void;
-  /** Whether another one fits; the one that was quiet for longest makes room, if any is quiet. */
-  makeRoom(): Connection | 'room' | 'full';
+  /** Whether another one fits, or which one would have to go: the quietest without an open response. */
+  room(): Connection | 'free' | 'full';
   readonly size: number;
   [Symbol.iterator](): Iterator<Connection>;
 }
@@ -107,8 +107,8 @@ export function createConnections(most: number): Connections {
       const sessionId = connection.registered?.sessionId;
       if (sessionId !== undefined && bySession.get(sessionId) === connection) bySession.delete(sessionId);
     },
-    makeRoom() {
-      if (byKey.size < most) return 'room';
+    room() {
+      if (byKey.size < most) return 'free';
       for (const connection of byKey.values()) if (connection.exchanges.size === 0) return connection;
       return 'full';
     },

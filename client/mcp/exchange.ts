@@ -1,5 +1,5 @@
 // One request and its open response: what its head says, and how to end it from outside while a handler still works on it.
-import type { McpResponse } from './http.ts';
+import type { McpRequest, McpResponse } from './http.ts';
 import type { RequestId } from './message.ts';
 import { type Refusal, rpcError, send } from './refusal.ts';
 
@@ -65,6 +65,18 @@ export function openExchange(response: McpResponse, { listens, ids, onHead, onCl
   };
   response.once('close', () => onClose(exchange));
   return exchange;
+}
+
+/** Cuts them all, and forgets them: one that cannot be written to must not save the others. */
+export function cutAll(exchanges: Map<Exchange, McpRequest>, refusalOf: (request: McpRequest) => Refusal, onError: (error: unknown) => void): void {
+  for (const [exchange, request] of exchanges) {
+    try {
+      exchange.cut(refusalOf(request));
+    } catch (error) {
+      onError(error);
+    }
+  }
+  exchanges.clear();
 }
 
 /** The best an idle stream can carry: clients that show log messages show it. */

@@ -44,3 +44,9 @@ export function headerOf(request: McpRequest, name: string): string | undefined 
   const value = request.headers[name];
   return (Array.isArray(value) ? value[0] : value) || undefined;
 }
+
+/** Whether there is a JSON body to parse; anything else is for the MCP handler to refuse. */
+export function hasJsonBody({ headers }: McpRequest): boolean {
+  const isSent = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  return isSent && /json/i.test(String(headers['content-type']));
+}

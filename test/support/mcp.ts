@@ -140,7 +140,8 @@ export async function startMcpServer(kind: ServerKind, options: McpSessionsOptio
       ? requireBearerAuthV1({ resourceMetadataUrl: METADATA_URL, verifier: { verifyAccessToken: async (token) => know(token, new InvalidTokenError('unknown')) as never } })
       : requireBearerAuthV2({ resourceMetadataUrl: METADATA_URL, verifier: { verifyAccessToken: async (token) => know(token, new OAuthError(OAuthErrorCode.InvalidToken, 'unknown')) as never } }));
   }
-  app.all('/mcp', express.json(), sessions, (request, response) => serving.handle(request, response));
+  // Nobody looks at what becomes of it, as in Express 4: an error there is an unhandled rejection.
+  app.all('/mcp', express.json(), sessions, (request, response) => void serving.handle(request, response));
   const server: HttpServer = createServer(app).listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {

@@ -60,14 +60,14 @@ async function start(options: Partial<McpSessionsOptions> = {}, { service, regis
   onTestFinished(() => sessions.close());
   await sessions.ready;
   /** One request; the server behind answers 200 at once, unless the adapter has answered. */
-  const visit = (request: Partial<McpRequest>, { finish = true } = {}) => {
-    const fake = fakeResponse();
-    sessions({ method: 'POST', headers: {}, body: {}, ...request }, fake.response, (error) => {
+  const visit = (given: Partial<McpRequest>, { finish = true, status = 200 } = {}) => {
+    const fake = fakeResponse(), request: McpRequest = { method: 'POST', headers: {}, body: {}, ...given };
+    sessions(request, fake.response, (error) => {
       if (error !== undefined) throw error;
-      fake.response.writeHead(200);
+      fake.response.writeHead(status);
       if (finish) fake.response.end();
     });
-    return fake;
+    return { ...fake, get status() { return fake.status; }, request };
   };
   const connect = (request: Partial<McpRequest> = {}) => String(visit({ ...request, body: { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} } }).headers['mcp-session-id']);
   const call = (sessionId: string, request: Partial<McpRequest> = {}) => visit({ ...request, headers: { 'mcp-session-id': sessionId }, body: { jsonrpc: '2.0', id: 2, method: 'tools/call' } });
@@ -93,12 +93,29 @@ describe('mcpSessions', () => {
     const { sessions, visit, connect, call } = await start({ maxSessions: 2, closeTransport: (id) => closed.push(id) });
     const first = connect(), second = connect();
     call(first);
-    connect();
+    const third = connect();
     expect(sessions.stats().sessions).toBe(2);
-    for (const id of [first, second]) visit({ method: 'GET', headers: { 'mcp-session-id': id } }, { finish: false });
+    // Ids that nobody accepts push nobody out.
+    for (let guesses = 0; guesses < 5; guesses += 1) visit({ headers: { 'mcp-session-id': `guess-${guesses}` }, body: { jsonrpc: '2.0', id: 1, method: 'tools/call' } }, { status: 404 });
+    expect(sessions.session(call(third).request)).toMatchObject({ mcpSessionId: third });
+    expect(call(second).status).toBe(200); // as a session that is new here: it had made room for the third
+    expect(sessions.stats().sessions).toBe(2);
+    for (const id of [second, third]) visit({ method: 'GET', headers: { 'mcp-session-id': id } }, { finish: false });
     const last = visit({ body: { jsonrpc: '2.0', id: 1, method: 'initialize' } });
     expect([last.status, sessions.stats().sessions]).toEqual([503, 2]);
     expect(closed).toEqual([]); // these ids were made up by the adapter: there is no transport
+  });
+
+  it('cuts everybody else when one response cannot be written to', async () => {
+    const { service, connect, visit, errors } = await start();
+    const open = (sessionId: string) => visit({ method: 'GET', headers: { 'mcp-session-id': sessionId } }, { finish: false });
+    const [broken, whole] = [open(connect()), open(connect())];
+    await vi.waitFor(() => { expect(service.created).toHaveLength(2); });
+    broken.response.destroy = () => { throw new Error('broken'); };
+    const destroyed = vi.spyOn(whole.response, 'destroy');
+    service.tell({ type: 'revoked-all', generation: 1 });
+    await vi.waitFor(() => { expect(destroyed).toHaveBeenCalled(); });
+    expect(errors).toEqual([new Error('broken')]);
   });
 
   it('hears a revoke that comes before the answer that names its session', async () => {
@@ -149,15 +166,18 @@ describe('mcpSessions', () => {
 
   it('tells the host once whom it cut, and survives what the host does then', async () => {
     const auth = { token: 'opaque', clientId: 'app', scopes: [], expiresAt: Date.now() / 1_000 + 60, extra: { sub: 'alice' } };
+    const refreshed = { ...auth, token: 'refreshed', expiresAt: auth.expiresAt + 600 };
     const onRevoked = vi.fn(() => { throw new Error('of the host'); });
     const { service, connect, call, errors, sessions } = await start({ onRevoked });
     const id = connect({ auth });
+    call(id, { auth: refreshed });
     await vi.waitFor(() => { expect(sessions.stats().unregistered).toBe(0); });
     service.tell({ type: 'ended', sessionId: 'session-1', reason: 'revoked' });
     service.tell({ type: 'revoked-all', generation: 1 });
+    // Before the service's list has been read, which knows nothing of them here.
+    await vi.waitFor(() => { expect([call(id, { auth }).status, call(id, { auth: refreshed }).status]).toEqual([401, 401]); }, { interval: 1 });
     await vi.waitFor(() => { expect(errors).toEqual([new Error('of the host')]); });
-    expect(onRevoked.mock.calls).toEqual([[expect.objectContaining({ sessionId: 'session-1', mcpSessionId: id, principal: 'app:alice', userId: 'alice', credentialIds: [expect.stringMatching(/^sha256:/)] })]]);
-    expect(call(id, { auth }).status).toBe(401);
+    expect(onRevoked.mock.calls).toEqual([[expect.objectContaining({ sessionId: 'session-1', mcpSessionId: id, principal: 'app:alice', userId: 'alice', credentialIds: [expect.stringMatching(/^sha256:/), expect.stringMatching(/^sha256:/)] })]]);
   });
 
   it('names the session of a request, and refuses a denied credential in a verifier', async () => {
@@ -198,8 +218,14 @@ describe('mcpSessions', () => {
   it('says so when there is no parsed body to look at', async () => {
     const { sessions } = await start();
     const next = vi.fn();
-    sessions({ method: 'POST', headers: {} }, fakeResponse().response, next);
-    expect(next).toHaveBeenCalledWith(expect.objectContaining({ message: expect.stringContaining('express.json()') }));
+    const ask = (headers: McpRequest['headers']) => sessions({ method: 'POST', headers }, fakeResponse().response, next);
+    ask({ 'content-type': 'application/json', 'content-length': '2' });
+    expect(next).toHaveBeenLastCalledWith(expect.objectContaining({ message: expect.stringContaining('express.json()') }));
+    // What no parser for JSON reads, and what is empty, is for the MCP handler to refuse.
+    for (const headers of [{ 'content-type': 'text/plain', 'content-length': '2' }, { 'content-type': 'application/json', 'content-length': '0' }]) {
+      ask(headers);
+      expect(next).toHaveBeenLastCalledWith();
+    }
   });
 });
 

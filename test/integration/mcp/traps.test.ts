@@ -1,5 +1,9 @@
 // What went wrong once while the adapter was tried out: each has a test, numbered as it was found.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { mcpSessions } from '../../../client/mcp.ts';
 import { connectClient, grant, initialize, MODERN, openRoom, post, realClock, rejection, startMcpServer, type ServerKind, type Tokens } from '../../support/mcp.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
 
@@ -53,6 +57,38 @@ describe('mcpSessions', () => {
       for (let turns = 0; turns < 20; turns += 1) await new Promise(setImmediate);
       expect(unhandled).toEqual([]);
     });
+  });
+
+  it('(2) lets a handler that answers late answer into nothing, however it answers', async () => {
+    const room = await openRoom(test);
+    const sessions = mcpSessions({ service: room.service });
+    const begun = Promise.withResolvers<void>(), proceed = Promise.withResolvers<void>(), late: unknown[] = [];
+    const app = express().use(express.json(), sessions, async (request, response) => {
+      if (request.body.method === 'initialize') return void response.set('Mcp-Session-Id', 'its own').json({ jsonrpc: '2.0', id: 1, result: {} });
+      begun.resolve();
+      await proceed.promise;
+      try {
+        response.setHeader('X-Late', '1');
+        response.writeHead(200, { 'Content-Type': 'text/plain' });
+        response.flushHeaders();
+        await new Promise<void>((resolve) => { response.write('too late', () => resolve()); });
+        response.end(() => late.push('said'));
+      } catch (error) {
+        late.push(error);
+      }
+    });
+    const server = app.listen(0, '127.0.0.1');
+    onTestFinished(async () => { await sessions.close(); server.closeAllConnections(); server.close(); });
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`; // a TCP server has one
+    const sessionId = await initialize(url);
+    await vi.waitFor(room.only);
+    const answer = post(url, ECHO, { sessionId });
+    await begun.promise;
+    await room.revokeAll();
+    expect([(await answer).status, await (await answer).json()]).toEqual([404, expect.objectContaining({ error: expect.objectContaining({ data: { reason: 'session_revoked' } }) })]);
+    proceed.resolve();
+    await vi.waitFor(() => { expect(late).toEqual(['said']); });
   });
 
   it('(3) refuses the credential of a revoked session whatever is asked with it', async () => {
