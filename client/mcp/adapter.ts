@@ -76,9 +76,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
     if (!key) return next(); // an old client that has not connected: the server's own handler says what it thinks of it
     const connection = connections.get(key);
     if (connection) return proceed(visit, connection);
-    const revokedFor = over.get(key);
-    if (!revokedFor) return connect(visit, key);
-    if (revokedFor.principal !== principal) return refuse(visit, notFound);
+    if (!over.has(key)) return connect(visit, key);
     // Who logged in again since is to connect again, and who was allowed again may: what is denied has been refused above.
     if (credential) return isModern ? connect(visit, key) : refuse(visit, notFound);
     if (visit.isAnonymous && message.discovers) {
@@ -191,7 +189,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
   function cut(connection: Connection): void {
     if (connection.state !== 'open') return;
     connections.remove(connection, 'over');
-    over.add(connection.key, connection.principal, connection.mcpSessionId === undefined && connection.isAnonymous);
+    over.add(connection.key, connection.mcpSessionId === undefined && connection.isAnonymous);
     for (const [credentialId, until] of connection.credentials) denials.deny(credentialId, until);
     cutAll(connection.exchanges, (request) => revoked(request, connection.isAnonymous, resourceMetadataUrl), onError);
     free(connection);

@@ -1,10 +1,10 @@
 // Connections that were revoked in this process: their ids must not come back, even where the server still holds a transport.
 
 export interface OverKeys {
-  /** Whose it was. Undefined when it was not revoked here, or so long ago that it is forgotten. */
-  get(key: string): { principal: string | undefined } | undefined;
+  /** False also when it was revoked so long ago that it is forgotten. */
+  has(key: string): boolean;
   /** @param isGuess the key is made of an address and a user agent, which others may share: it is remembered for minutes only */
-  add(key: string, principal: string | undefined, isGuess: boolean): void;
+  add(key: string, isGuess: boolean): void;
   forget(key: string): void;
 }
 
@@ -14,17 +14,16 @@ const GUESS_KEPT_MS = 10 * 60_000;
 const MOST = 100_000;
 
 export function createOverKeys(now: () => number): OverKeys {
-  const keys = new Map<string, { principal: string | undefined; until: number }>();
+  const keys = new Map<string, number>();
   return {
-    get(key) {
-      const found = keys.get(key);
-      if (found && found.until > now()) return found;
+    has(key) {
+      if ((keys.get(key) ?? 0) > now()) return true;
       keys.delete(key);
-      return undefined;
+      return false;
     },
-    add(key, principal, isGuess) {
+    add(key, isGuess) {
       keys.delete(key);
-      keys.set(key, { principal, until: now() + (isGuess ? GUESS_KEPT_MS : KEPT_MS) });
+      keys.set(key, now() + (isGuess ? GUESS_KEPT_MS : KEPT_MS));
       for (const oldest of keys.keys()) {
         if (keys.size <= MOST) break;
         keys.delete(oldest);

@@ -215,6 +215,18 @@ describe('mcpSessions', () => {
     expect(connect({ auth })).toMatch(/^rollcall-/);
   });
 
+  it('reports what is left when it is closed, forgets everybody, and serves nobody after that', async () => {
+    const { service, sessions, connect, call } = await start({ reportEveryMs: 60_000 });
+    await vi.waitFor(() => { expect(service.lists).toBe(2); });
+    const id = connect();
+    call(id);
+    await sessions.close();
+    expect(service.beats.flat()).toEqual([{ sessionId: 'session-1', lastActiveAt: expect.any(String) }]);
+    expect(service.ended).toEqual([]);
+    expect(sessions.stats()).toMatchObject({ sessions: 0, unregistered: 0, exchanges: 0 });
+    expect(call(id).status).toBe(503);
+  });
+
   it('says so when there is no parsed body to look at', async () => {
     const { sessions } = await start();
     const next = vi.fn();
