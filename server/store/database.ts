@@ -16,7 +16,8 @@ export interface Queries {
 export interface Transaction extends Queries {
   /**
    * Creating and ending sessions take their application's lock shared, a revoke-all takes it alone, so that its count is exact.
-   * A call of its own, before anything is read: a statement sees the world as it was before the statement waited.
+   * A call of its own, before anything is read: a statement sees the world as it was before the statement waited. And before anything is
+   * written: readers of events rely on it, see `eventLog`.
    */
   lock(applicationId: string, mode: 'shared' | 'exclusive'): Promise<void>;
 }
@@ -42,6 +43,8 @@ export interface Dialect {
   countConnected: string;
   /** Also set when an application's generation moves on. */
   onNewGeneration: string;
+  /** A condition on `e` (events): it comes after the transaction and number that are parameters `tx` and `seq`. */
+  eventsAfter(tx: number, seq: number): string;
   /** A condition on `e` (events): nothing that commits later can come before it. */
   settledTransactions: string;
   /** After `order by`: locks the rows in that order, so that two who change the same rows never wait for each other. */

@@ -6,9 +6,14 @@ import type { Database, Dialect, Queries, Statement, Transaction, Value } from '
 import { migrations } from './schema.ts';
 import { StoreUnavailable } from './store.ts';
 
-/** Whatever waits longer for the database is told that it is unavailable; a caller hears it within 2 s. */
+/**
+ * Whatever waits longer for the database is told that it is unavailable; a caller hears it within 2 s. The wait for a connection counts, and so
+ * does everything in a transaction.
+ */
 const DEADLINE_MS = 1_800;
 const CONNECT_MS = 1_500;
+/** While the server starts: short, so that it is soon there when the database is. */
+const START_MS = 1_000;
 /** An instance that stops in the middle of a transaction holds its locks no longer. */
 const IDLE_TRANSACTION_MS = 2_000;
 const MIGRATION_LOCK = 7_265_636_365;
@@ -21,6 +26,7 @@ const dialect: Dialect = {
   countConnected: 'select count(*) as count from sessions where application_id = $1 and bucket in ($2 * 2, $2 * 2 + 1)',
   onNewGeneration: '',
   // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
+  eventsAfter: (tx, seq) => `(e.tx, e.seq) > ($${tx}, $${seq})`,
   settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
   lockRows: ' for no key update',
 };
@@ -52,23 +58,31 @@ export async function openPostgres(url: string, onError: (error: unknown) => voi
     return { ...database(pool), now: clock.now, sharedSigningKey: (made) => sharedSigningKey(pool, made), async close() { clock.stop(); await pool.end(); } };
   } catch (error) {
     await pool.end();
-    // Not there, starting up, full: that may pass. A wrong password, or a schema from the future, does not.
-    if (error instanceof SchemaTooNew || (error instanceof pg.DatabaseError && !/^(57P|53)/.test(codeOf(error)))) throw new Error(`the database cannot be used: ${error.message}`, { cause: error });
-    throw new StoreUnavailable((error as Error).message, { cause: error });
+    if (isForGood(error)) throw new Error(`the database cannot be used: ${(error as Error).message}`, { cause: error });
+    throw error instanceof StoreUnavailable ? error : new StoreUnavailable((error as Error).message, { cause: error });
   }
 }
 
 class SchemaTooNew extends Error {}
 
+/** Not there, starting up, full: that may pass. A wrong password, a missing database or right, or a schema from the future does not. */
+function isForGood(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return ours.has(codeOf(error).slice(0, 2)) || /^(28|3D|3F)/.test(codeOf(error));
+  // What the driver itself finds wrong has no code: there is no password, or no TLS where it was asked for.
+  return error instanceof SchemaTooNew || /^SASL: |does not support SSL|^Unknown authentication/i.test((error as Error).message);
+}
+
 /** One migration however many instances start at once. */
 async function migrate(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} migration`, connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} migration`, connectionTimeoutMillis: START_MS, keepAlive: true });
   client.on('error', () => {}); // the query in hand rejects as well
-  await client.connect();
+  // A migration takes the time it takes; everything else is answered at once, or the database is not there.
+  const ask = (text: string) => client.query({ text, query_timeout: DEADLINE_MS } as pg.QueryConfig); // the types lack it
   try {
-    await client.query(`select pg_advisory_lock(${MIGRATION_LOCK})`);
-    await client.query('create table if not exists schema_version (version integer not null)');
-    const version: number = (await client.query('select version from schema_version')).rows[0]?.version ?? 0;
+    await client.connect();
+    while (!(await ask(`select pg_try_advisory_lock(${MIGRATION_LOCK}) as mine`)).rows[0].mine) await wait(50); // another instance migrates
+    await ask('create table if not exists schema_version (version integer not null)');
+    const version: number = (await ask('select version from schema_version')).rows[0]?.version ?? 0;
     if (version > migrations.length) throw new SchemaTooNew(`it has schema ${version}, but this Rollcall knows only up to ${migrations.length}; run the newer version`);
     for (let next = version; next < migrations.length; next++) {
       const sql = migrations[next]!({
@@ -78,45 +92,76 @@ async function migrate(url: string): Promise<void> {
       await client.query(`begin; ${sql} ${next === 0 ? signingKey : ''} delete from schema_version; insert into schema_version values (${next + 1}); commit;`);
     }
   } finally {
-    await client.end();
+    void client.end().catch(() => {}); // not waited for: a connection that has gone silent does not say goodbye
   }
 }
 
 function database(pool: pg.Pool): Omit<Database, 'close'> {
-  return { dialect, instance: randomUUID(), ...queries(pool), transaction: (work) => transaction(pool, work) };
+  return { dialect, instance: randomUUID(), ...queries((query) => inTime(pool.query(query))), transaction: (work) => transaction(pool, work) };
+}
+
+const tooLate = () => new StoreUnavailable('the database did not answer in time');
+
+/** The deadline of one statement, with the wait for a connection. The pool has deadlines of its own, so that what is given up here ends by itself. */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(tooLate()), DEADLINE_MS);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const RETRIED = new Set(['40001', '40P01']); // serialization failure, deadlock: nothing was done
 
 async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  const deadline = performance.now() + DEADLINE_MS;
   for (let attempt = 1; ; attempt++) {
-    const client = await guarded(() => pool.connect());
-    let broken: Error | undefined;
-    const late = setTimeout(() => { broken = new Error('deadline'); client.release(broken); }, DEADLINE_MS);
     try {
-      const on = queries(client);
-      await guarded(() => client.query('begin'));
-      const result = await work({ ...on, lock: async (applicationId, mode) => { await on.first(mode === 'shared' ? lockShared : lockAlone, applicationId); } });
-      await guarded(() => client.query('commit'));
-      return result;
+      return await attemptTransaction(pool, work, deadline);
     } catch (error) {
-      if (broken) throw new StoreUnavailable('the database did not answer in time', { cause: error });
-      if (error instanceof StoreUnavailable) broken = error;
-      else await client.query('rollback').catch((failure: Error) => { broken = failure; });
-      if (attempt < 5 && RETRIED.has(codeOf(error))) continue;
-      throw error;
-    } finally {
-      clearTimeout(late);
-      if (broken?.message !== 'deadline') client.release(broken);
+      if (!RETRIED.has(codeOf(error))) throw error;
+      if (attempt === 5 || performance.now() > deadline) throw new StoreUnavailable((error as Error).message, { cause: error });
     }
+  }
+}
+
+async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number): Promise<T> {
+  const client = await guarded(() => pool.connect()); // the pool has a deadline for this
+  let broken: Error | undefined, released = false;
+  const release = () => {
+    if (released) return;
+    released = true;
+    client.release(broken);
+  };
+  // A connection that breaks between two statements tells nobody else; unheard, it would end the process.
+  const onError = (error: Error) => { broken ??= error; };
+  client.on('error', onError);
+  const timer = setTimeout(() => { broken ??= tooLate(); release(); }, Math.max(0, deadline - performance.now()));
+  try {
+    const on = queries((query) => client.query(query));
+    await guarded(() => client.query('begin'));
+    const result = await work({ ...on, lock: async (applicationId, mode) => { await on.first(mode === 'shared' ? lockShared : lockAlone, applicationId); } });
+    await guarded(() => client.query('commit'));
+    return result;
+  } catch (error) {
+    if (released) throw new StoreUnavailable('the database did not answer in time', { cause: error });
+    if (error instanceof StoreUnavailable) broken ??= error;
+    else await client.query('rollback').catch((failure: Error) => { broken ??= failure; });
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    release();
+    client.off('error', onError);
   }
 }
 
 const lockShared: Statement = { name: 'lock.shared', text: 'select pg_advisory_xact_lock_shared(hashtextextended($1, 0))' };
 const lockAlone: Statement = { name: 'lock.alone', text: 'select pg_advisory_xact_lock(hashtextextended($1, 0))' };
 
-function queries(on: pg.Pool | pg.PoolClient): Queries {
-  const query = ({ name, text }: Statement, values: Value[]) => guarded(() => on.query({ name, text, values }));
+function queries(send: (query: { name: string; text: string; values: Value[] }) => Promise<pg.QueryResult>): Queries {
+  const query = ({ name, text }: Statement, values: Value[]) => guarded(() => send({ name, text, values }));
   // The row's shape is the statement's, see Queries.
   return {
     all: async <Row>(statement: Statement, ...values: Value[]) => (await query(statement, values)).rows as Row[],

@@ -119,7 +119,8 @@ export function revokes(context: Context, credentials: Credentials, { walk }: Li
       await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'done', now()));
       return { outcome: 'done', count: ended };
     } catch (error) {
-      await db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'interrupted', now())).catch(() => {}); // the store may be out of reach for this too
+      // Not waited for: where the store is out of reach for this too, the caller has waited long enough, and a later sweep says it.
+      db.transaction((tx) => tx.run(progress, applicationId, id, 0, 'interrupted', now())).catch(() => {});
       throw error;
     }
   };
