@@ -38,7 +38,7 @@ function repeat(name: string, pauseMs: number, log: Logger, duty: (signal: Abort
 /** @returns stops everything, after the batch in hand. */
 export function startBackground({ store, hub, streams, log }: { store: Store; hub: EventHub; streams: Streams; log: Logger }): () => Promise<void> {
   const stops = [
-    repeat('streams', OFTEN_MS, log, async () => streams.tick()),
+    repeat('streams', OFTEN_MS, log, async () => streams.tick(OFTEN_MS)),
     repeat('events', OFTEN_MS, log, () => hub.poll()),
     repeat('maintain', OFTEN_MS, log, (signal) => store.maintain(signal)),
     repeat('forget', SELDOM_MS, log, (signal) => store.forget(signal)),

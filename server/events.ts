@@ -43,6 +43,8 @@ interface Follower {
 }
 
 const PAGE = 500;
+/** Applications looked at side by side, so that a round over many of them leaves room for requests. */
+const AT_ONCE = 4;
 
 export const isAfter = (a: EventPosition, b: EventPosition): boolean => a.tx !== b.tx ? a.tx > b.tx : a.seq > b.seq;
 
@@ -109,7 +111,10 @@ export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>,
     const follower = followers.get(applicationId);
     if (!follower) return;
     follower.rung = true;
-    follower.looking ??= look(follower).catch(onError).finally(() => { follower.looking = undefined; });
+    follower.looking ??= look(follower).catch((error: unknown) => { follower.rung = false; onError(error); }).finally(() => {
+      follower.looking = undefined;
+      if (follower.rung) ring(applicationId); // it was rung while the last look was being put away
+    });
   }
 
   return {
@@ -132,8 +137,14 @@ export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>,
       };
     },
     async poll() {
-      for (const { applicationId } of followers.values()) ring(applicationId);
-      await Promise.all([...followers.values()].map(({ looking }) => looking));
+      const waiting = [...followers.values()];
+      const lookAtNext = async () => {
+        for (let follower; (follower = waiting.pop());) {
+          ring(follower.applicationId);
+          await follower.looking;
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, lookAtNext));
     },
   };
 }

@@ -45,7 +45,11 @@ const DRAIN_MS = 4_000;
 /** @throws Error in words for the operator, when the store cannot be used or the port not be had. */
 export async function startService(config: Config, { log, now, validateResponses = false, background = true }: ServiceOptions): Promise<Service> {
   let app: RequestListener = starting();
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 10_000 }, (req, res) => app(req, res));
+  let leaving = false;
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 20_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 10_000 }, (req, res) => {
+    if (leaving) res.setHeader('Connection', 'close'); // a busy connection would never end otherwise
+    app(req, res);
+  });
   await listen(server, config);
   const opened = await open(config, log).catch((error: unknown) => { server.close(); throw error; });
   const { db, signingKey } = opened;
@@ -69,19 +73,18 @@ export async function startService(config: Config, { log, now, validateResponses
     limits: { total: config.STREAMS, perApplication: config.STREAMS_PER_APPLICATION, perToken: config.STREAMS_PER_TOKEN },
     now: now ?? Date.now, beatMs: config.LEASE / 3, onError: (err) => log.warn({ err }, 'a stream could not be started'),
   });
-  let closing = false;
   app = createApp({
     handlers: createHandlers({ store, hub, idleAfter: config.IDLE_AFTER, eventRetention: config.EVENT_RETENTION }),
     verifier: createVerifier({ config, localKey: signingKey, now: now ?? Date.now, onIssuerFailure: (err) => log.warn({ err }, 'the issuer is out of reach') }),
     streams, log, validateResponses, corsOrigins: config.CORS_ORIGINS,
-    notReady: async () => closing ? ['the server is shutting down'] : store.check().then(() => [], () => ['the store is out of reach']),
+    notReady: async () => leaving ? ['the server is shutting down'] : store.check().then(() => [], () => ['the store is out of reach']),
   });
   const stopBackground = background ? startBackground({ store, hub, streams, log }) : async () => {};
   const { address, port, family } = server.address() as AddressInfo; // it listens on TCP
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`, store, hub, streams, signingKey,
     async close() {
-      closing = true;
+      leaving = true;
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       await streams.drain(DRAIN_MS);
@@ -109,7 +112,7 @@ async function open(config: Config, log: Logger): Promise<Opened> {
       if (!(error instanceof StoreUnavailable)) throw error;
       if (!waiting) log.warn({ err: error }, 'the database is out of reach; waiting for it');
       waiting = true;
-      await wait(500);
+      await wait(250);
     }
   }
 }

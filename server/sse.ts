@@ -46,8 +46,11 @@ export interface StreamLimits { total: number; perApplication: number; perToken:
 export interface Streams {
   /** @throws Problem when there are too many */
   open(response: ServerResponse, stream: EventStream, caller: Caller): Promise<void>;
-  /** Once a second: keeps alive, beats, cuts who does not read, ends what has run out. */
-  tick(): void;
+  /**
+   * Once a second: keeps alive, beats, cuts who does not read, ends what has run out. Who says when the next one comes lets us notice that
+   * the process was stopped for a while: then an open stream is no sign of anybody, and all of them end, without a beat.
+   */
+  tick(nextInMs?: number): void;
   readonly count: number;
   /** Ends every stream with `server_shutdown`, spread over so many ms. */
   drain(ms: number): Promise<void>;
@@ -57,6 +60,8 @@ const KEEP_ALIVE_MS = 15_000;
 /** A reader this far behind, in bytes or in time, is cut; it catches up when it resumes. */
 const MOST_UNSENT = 256 * 1024;
 const LONGEST_UNSENT_MS = 10_000;
+/** A tick later than this means that the process, or its machine, was stopped. */
+const STOPPED_MS = 6_000;
 /** Streams written to without letting others in between. */
 export const BATCH = 250;
 
@@ -69,12 +74,16 @@ interface Open {
   keepAliveAt: number;
   beatAt: number;
   unsentSince: number | undefined;
+  /** Open when the process had been stopped: whether anybody was there meanwhile, nobody knows. */
+  abandoned: boolean;
 }
 
 export function createStreams({ limits, now, beatMs, onError }: { limits: StreamLimits; now: () => number; beatMs: number; onError: (error: unknown) => void }): Streams {
   const all = new Set<Open>();
   const perApplication = new Map<string, number>(), perToken = new Map<string, number>();
   let draining = false;
+  let tickDue = Infinity; // by the monotonic clock
+  const wasStopped = () => performance.now() > tickDue + STOPPED_MS;
 
   function admit(applicationId: string, token: string): void {
     const busy = { headers: { 'Retry-After': String(Math.ceil(jitteredRetry() / 1000)) } };
@@ -87,7 +96,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
     const { applicationId, maxAgeMs = Infinity, beat } = stream;
     admit(applicationId, caller.credentialId);
     const at = now();
-    const entry: Open = { response, stream, caller, endsAt: at + maxAgeMs * (0.8 + Math.random() * 0.4), keepAliveAt: at + KEEP_ALIVE_MS * Math.random(), beatAt: at + beatMs, unsentSince: undefined };
+    const entry: Open = { response, stream, caller, endsAt: at + maxAgeMs * (0.8 + Math.random() * 0.4), keepAliveAt: at + KEEP_ALIVE_MS * Math.random(), beatAt: at + beatMs, unsentSince: undefined, abandoned: false };
     all.add(entry);
     count(perApplication, applicationId, 1);
     count(perToken, caller.credentialId, 1);
@@ -96,7 +105,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
       all.delete(entry);
       count(perApplication, applicationId, -1);
       count(perToken, caller.credentialId, -1);
-      beat?.();
+      if (!entry.abandoned && !wasStopped()) beat?.(); // else it may have closed long ago
       for (const listener of listeners) listener();
     });
     const sink: Sink = {
@@ -124,11 +133,13 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
     if (response.writableLength > MOST_UNSENT) response.destroy();
   }
 
-  function tick(): void {
+  function tick(nextInMs = Infinity): void {
     const at = now();
+    if (wasStopped()) for (const entry of all) { entry.abandoned = true; entry.response.destroy(); }
+    tickDue = performance.now() + nextInMs;
     for (const entry of all) {
       const { response, caller, stream } = entry;
-      if (response.writableEnded) continue;
+      if (response.writableEnded || response.destroyed) continue;
       if (!response.writableNeedDrain) entry.unsentSince = undefined;
       if (entry.unsentSince !== undefined && at - entry.unsentSince > LONGEST_UNSENT_MS) { response.destroy(); continue; }
       if (caller.expiresAt <= at) { finish(response, 'token_expired'); continue; }

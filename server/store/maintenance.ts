@@ -65,13 +65,13 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
   const settled = sql('update revocations set settled_at = $3 where application_id = $1 and id = $2');
 
   // What a revoke-all has made final keeps its credentials until it is settled.
-  const forgettable = `application_id = $1 and disconnected_at < $2 and (state = ${OVER} or (state = ${LOST} and generation = (select generation from applications where id = $1)))`;
+  const forgettable = `application_id = $1 and state >= ${LOST} and disconnected_at < $2 and (state = ${OVER} or generation = (select generation from applications where id = $1))`;
   const oldSessions = sql(`select id from sessions where ${forgettable} limit ${BATCH}`);
   const deleteSessions = sql(`delete from sessions where ${forgettable} and id in ${dialect.uuids(3)} returning id`);
   const deleteCredentials = sql(`delete from revoked_credentials where application_id = $1 and credential_id in (
     select credential_id from revoked_credentials where application_id = $1 and denied_until <= $2 order by denied_until limit ${BATCH})`);
-  const deleteEvents = sql(`delete from events where application_id = $1 and at < $2
-    and seq in (select seq from events where application_id = $1 order by tx, seq limit ${BATCH})`);
+  const deleteEvents = sql(`delete from events where application_id = $1 and (tx, seq) in (
+    select x.tx, x.seq from (select tx, seq, at from events where application_id = $1 order by tx, seq limit ${BATCH}) x where x.at < $2)`);
   const deleteAudit = sql(`delete from revocations where application_id = $1 and id in (
     select id from revocations where application_id = $1 and id < $2 and (generation is null or settled_at is not null) order by id limit ${BATCH})`);
   const running = sql(`select 1 as one from revocations where application_id = $1 and state = 'running' and touched_at < $2 limit 1`);
@@ -218,7 +218,8 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
   }
 
   async function findLost(signal?: AbortSignal): Promise<void> {
-    const at = now();
+    // As of the mark, not of now: a process or a machine that was stopped in between wakes up to clients that could not be heard.
+    const at = markedAt;
     if (at - resumedAt <= lease) return;
     await each(signal, async ({ id }) => {
       await endLost(id, at - lease - FLUSH_LAG_MS, signal);
