@@ -32,7 +32,7 @@ export const applicationOf = (queries: Queries, tenant: Tenant): Promise<Visible
 
 /** The rows of these ids (parameter `n`) of application $1, locked in order. */
 export const lockedIn = ({ dialect }: Database, table: 'sessions' | 'session_activity', n: number): string =>
-  `(select x.id from ${table} x where x.application_id = $1 and x.id in ${dialect.uuids(n)} order by x.id${dialect.lockRows})`;
+  dialect.lockRows === '' ? dialect.uuids(n) : `(select x.id from ${table} x where x.application_id = $1 and x.id in ${dialect.uuids(n)} order by x.id${dialect.lockRows})`;
 
 export type EventType = 'session.connected' | 'session.updated' | 'session.disconnected' | 'sessions.revoked';
 

@@ -16,14 +16,12 @@ export function credentials(context: Context) {
   const sql = statements('credentials');
 
   // A session that a revoke-all ended keeps its credentials where they were until it is settled; they are denied all the same.
-  const unsettled = `session_credentials c
-    join revocations r on r.application_id = c.application_id and r.generation = c.generation and r.settled_at is null
-    join sessions s on s.application_id = c.application_id and s.id = c.session_id`;
+  const unsettled = 'select generation from revocations where application_id = $1 and generation is not null and settled_at is null';
   const deniedUntil = (revokedAt: string) => `coalesce(c.expires_at, s.token_expires_at, ${revokedAt})`;
 
   const isDenied = sql(`select 1 as yes from revoked_credentials where application_id = $1 and credential_id = $2 and denied_until > $3
-    union all select 1 from ${unsettled}
-      where c.application_id = $1 and c.credential_id = $2 and ${deniedUntil('r.created_at + $4')} > $3 limit 1`);
+    union all select 1 from session_credentials c join sessions s on s.application_id = c.application_id and s.id = c.session_id
+      where c.application_id = $1 and c.generation in (${unsettled}) and c.credential_id = $2 and ${deniedUntil('(select r.created_at + $4 from revocations r where r.application_id = $1 and r.generation = c.generation)')} > $3 limit 1`);
   const remember = sql(`insert into session_credentials (application_id, session_id, credential_id, generation, expires_at) values ($1, $2, $3, $4, $5)
     on conflict (application_id, session_id, credential_id) do update set expires_at = coalesce(excluded.expires_at, session_credentials.expires_at)`);
   const forgetExpired = sql(`delete from session_credentials where application_id = $1 and session_id = $2 and expires_at <= $3 and credential_id <> $4`);
@@ -42,8 +40,7 @@ export function credentials(context: Context) {
     from session_credentials c join sessions s on s.application_id = c.application_id and s.id = c.session_id
     where c.application_id = $1 and c.generation = $2 and c.credential_id > $3 order by c.credential_id limit $4`);
   const allowSettled = sql('delete from revoked_credentials where application_id = $1 and credential_id = $2 and denied_until > $3');
-  const allowUnsettled = sql(`delete from session_credentials where application_id = $1 and credential_id = $2 and generation in (
-    select generation from revocations where application_id = $1 and generation is not null and settled_at is null)`);
+  const allowUnsettled = sql(`delete from session_credentials where application_id = $1 and credential_id = $2 and generation in (${unsettled})`);
 
   async function denied(queries: Queries, applicationId: string, credentialId: string, at: number): Promise<boolean> {
     return await queries.first(isDenied, applicationId, credentialId, at, retention) !== undefined;

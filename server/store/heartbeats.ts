@@ -22,12 +22,13 @@ export function heartbeats(context: Context, sessions: Sessions) {
   const columns = `s.id, s.state, s.reason, s.generation, a.generation as current, s.token_expires_at as "tokenExpiresAt", s.last_active_at as "lastActiveAt"`;
   const classify = sql(`select ${columns} from applications a join sessions s on s.application_id = a.id
     where a.id = $1 and a.deleted_at is null and s.id in ${dialect.uuids(2)} and s.owner = coalesce($3, s.owner)`);
-  const write = sql(`update session_activity set
+  // Materialized, so that SQLite looks up each beat's session, and not each session's beat.
+  const write = sql(`with v as materialized (select * from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} w limit ${SLICE})
+    update session_activity set
       beat_at = ${dialect.greatest('session_activity.beat_at', 'v.beat_at')},
       last_active_at = ${dialect.greatest('session_activity.last_active_at', 'v.last_active_at')}
-    from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} v
-    where session_activity.application_id = $1 and session_activity.id = v.id
-      and session_activity.id in (select x.id from session_activity x where x.application_id = $1 and x.id in (select w.id from ${dialect.rows(2, { id: 'uuid' })} w) order by x.id${dialect.lockRows})
+    from v where session_activity.application_id = $1 and session_activity.id = v.id${dialect.lockRows && ` and session_activity.id in (
+      select x.id from session_activity x where x.application_id = $1 and x.id in (select id from v) order by x.id${dialect.lockRows})`}
     returning session_activity.id`);
 
   interface Row extends Revivable { reason: 'ended' | 'revoked' | null; current: number }

@@ -38,10 +38,11 @@ export function lists(context: Context) {
       `select ${sessionColumns}, ${branch} as branch from sessions s ${activity} where s.application_id = $1 ${condition} ${filtered}`;
     const branches = buckets === 0 ? [select(0)] : Array.from({ length: buckets }, (_, branch) => select(branch, `and s.bucket = $${++parameter}`));
     if (late) {
-      // Expired, but not yet moved to their bucket: few, and found by an index of their own.
+      // Expired, but not yet moved to their bucket: few, and found by an index of their own. Order and limit of the inner query keep SQLite from
+      // walking all sessions instead.
       branches.push(`select ${sessionColumns}, ${buckets} as branch from (select id from sessions
-        where application_id = $1 and state = ${CONNECTED} and generation = $${++parameter} and token_expires_at <= $${++parameter}) l
-        join sessions s on s.application_id = $1 and s.id = l.id ${activity} where true ${filtered}`);
+        where application_id = $1 and state = ${CONNECTED} and generation = $${++parameter} and token_expires_at <= $${++parameter} order by token_expires_at limit ${Number.MAX_SAFE_INTEGER}) l
+        cross join sessions s ${activity} where s.application_id = $1 and s.id = l.id ${filtered}`);
     }
     const statement = sql(branches.length === 1 ? branches[0]! : branches.map((branch) => `select * from (${branch}) x`).join(' union all '));
     shapes.set(key, statement);

@@ -17,6 +17,7 @@ const dialect: Dialect = {
   // Counting a million rows would stop the event loop, so triggers keep the number.
   countConnected: 'select connected as count from applications where id = $1 and generation = $2',
   onNewGeneration: ', connected = 0',
+  eventsAfter: (tx, seq) => `e.tx = $${tx} and e.seq > $${seq}`, // `tx` is always 0, and of a row value SQLite would use only that
   settledTransactions: 'true',
   lockRows: '',
 };
