@@ -40,7 +40,7 @@ const answers: Record<Called, object> = {
   createApplication: { name: 'Billing MCP server' },
   getApplication: { name: 'Billing MCP server' },
   deleteApplication: { success: true, disconnectedCount: 12 },
-  listSessions: { items: [{ name: 'Claude Code on build-07' }, { name: 'cursor' }], nextCursor: expect.any(String) },
+  listSessions: { items: [{ name: 'Claude Code on build-07' }, { name: 'cursor' }] },
   createSession: { session: { id: ID }, generation: 3 },
   revokeSessions: { success: true, disconnectedCount: 42 },
   getSession: { id: ID, derivedStatus: 'active' },
