@@ -45,8 +45,6 @@ export interface Dialect {
   onNewGeneration: string;
   /** A condition on `e` (events): it comes after the transaction and number that are parameters `tx` and `seq`. */
   eventsAfter(tx: number, seq: number): string;
-  /** A condition on `e` (events): it comes after the transaction and number that are parameters `tx` and `seq`. */
-  eventsAfter(tx: number, seq: number): string;
   /** A condition on `e` (events): nothing that commits later can come before it. */
   settledTransactions: string;
   /** After `order by`: locks the rows in that order, so that two who change the same rows never wait for each other. */

@@ -27,7 +27,6 @@ const dialect: Dialect = {
   onNewGeneration: '',
   // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
   eventsAfter: (tx, seq) => `(e.tx, e.seq) > ($${tx}, $${seq})`,
-  eventsAfter: (tx, seq) => `(e.tx, e.seq) > ($${tx}, $${seq})`,
   settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
   lockRows: ' for no key update',
 };
