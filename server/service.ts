@@ -86,10 +86,10 @@ export async function startService(config: Config, { log, now, validateResponses
     async close() {
       leaving = true;
       const closed = new Promise((resolve) => server.close(resolve));
-      server.closeIdleConnections();
+      const letGo = setInterval(() => server.closeIdleConnections(), 50); // a connection is idle only when its request is answered
       await streams.drain(DRAIN_MS);
-      server.closeIdleConnections();
       await Promise.all([closed, stopBackground(), bell?.close()]);
+      clearInterval(letGo);
       await store.close();
     },
   };

@@ -1,4 +1,6 @@
-// The shortest walk through everything: make an application, connect, list, beat, revoke, and be refused.
+// The shortest walk through everything: make an application, connect, list, beat, revoke, be refused; and the way out.
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestService, type TestService } from '../support/service.ts';
 
@@ -28,5 +30,27 @@ describe('a session from connect to revoke', () => {
     const { status, body } = await test.call('GET', `/applications/${await test.application()}/sessions?limit=0&nonsense=1&userId=`);
     expect(status).toBe(400);
     expect(body.errors.map(({ pointer }: { pointer: string }) => pointer).sort()).toEqual(['/query/limit', '/query/nonsense', '/query/userId']);
+  });
+});
+
+describe('shutting down', () => {
+  it('answers the request in hand, and is gone as soon as it has', async () => {
+    const test = await startTestService();
+    const app = await test.application();
+    const body = JSON.stringify({ name: 'in hand' });
+    const sent = request(`${test.url}/api/v1/applications/${app}/sessions`, {
+      method: 'POST', agent: new Agent({ keepAlive: true }),
+      headers: { authorization: `Bearer ${await test.token()}`, 'content-type': 'application/json', 'content-length': body.length, expect: '100-continue' },
+    });
+    sent.flushHeaders();
+    await once(sent, 'continue'); // the server has it
+    const started = performance.now();
+    const closing = test.close();
+    sent.end(body);
+    const [response] = await once(sent, 'response');
+    response.resume();
+    await closing;
+    expect(response.statusCode).toBe(201);
+    expect(performance.now() - started).toBeLessThan(3_000); // not the ten seconds that an idle connection is kept
   });
 });
