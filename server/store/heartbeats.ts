@@ -11,7 +11,7 @@ import type { Heartbeat, HeartbeatResult, Store, Tenant } from './store.ts';
 /** Beats written in one statement: a few milliseconds of SQLite's time. */
 const SLICE = 500;
 /** Sessions given a new token or credential, or reconnected, in one transaction: several statements each. */
-const REVIVED = 100;
+const REVIVED = 50;
 
 export function heartbeats(context: Context, sessions: Sessions) {
   const { db, now, beats, ring } = context;

@@ -7,7 +7,7 @@ import { firstId } from './id.ts';
 import { CONNECTED, EXPIRED, LOST, OVER } from './rows.ts';
 
 /** Rows in one transaction: some milliseconds on SQLite. */
-const BATCH = 250;
+const BATCH = 100;
 /** Heartbeats looked at in one statement when looking for lost sessions. */
 const STRIDE = 5_000;
 /** Longer without a sign of the service than this, and nobody's silence in the meantime counts. */

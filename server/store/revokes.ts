@@ -10,7 +10,7 @@ import { LOST, OVER, sessionColumns, toSession, type SessionRow } from './rows.t
 import type { Actor, Page, Revocation, Store, Tenant } from './store.ts';
 
 /** Sessions in one transaction of a filtered revoke, or of settling. */
-const BATCH = 250;
+const BATCH = 100;
 /** Sessions in one filtered revoke. */
 const MOST = 100_000;
 

@@ -48,7 +48,8 @@ export function openSqlite(directory: string): Database {
     lockDirectory(lock, directory);
     held.add(lock);
     const writer = open('rollcall.db');
-    writer.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = off; pragma wal_autocheckpoint = 1000; pragma cache_size = -65536;');
+    // Checkpoints are small and frequent: each is a commit that waits for the disk, and the event loop with it.
+    writer.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma foreign_keys = off; pragma wal_autocheckpoint = 300; pragma cache_size = -65536;');
     migrate(writer, join(directory, 'rollcall.db'));
     const reader = open('rollcall.db', { readOnly: true });
     reader.exec('pragma query_only = on; pragma cache_size = -65536; pragma mmap_size = 1073741824;');
