@@ -1,10 +1,13 @@
-// Builds docs/site: the API reference and the page of errors, each one HTML file that loads nothing from anywhere.
+// Builds docs/site: the API reference and the chapters, each one HTML file that loads nothing from anywhere.
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { redocly } from '../server/dev/redocly.ts';
 import { renderPage } from './page.ts';
+
+/** Chapters of prose, each a page of its name. */
+const CHAPTERS = ['errors', 'mcp'];
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -14,8 +17,8 @@ const POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsaf
 
 export async function build(folder = here('site')): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const [reference, errors] = await Promise.all([buildReference(), readFile(here('errors.md'), 'utf8')]);
-  const pages = { 'index.html': reference, 'errors.html': renderPage(errors) };
+  const [reference, ...chapters] = await Promise.all([buildReference(), ...CHAPTERS.map((name) => readFile(here(`${name}.md`), 'utf8'))]);
+  const pages = { 'index.html': reference, ...Object.fromEntries(CHAPTERS.map((name, index) => [`${name}.html`, renderPage(chapters[index]!)])) };
   for (const [name, html] of Object.entries(pages)) {
     const loads = externalLoads(html);
     if (loads.length) throw new Error(`${name} loads ${loads.join(', ')}`);
@@ -56,5 +59,5 @@ export function externalLoads(html: string): string[] {
 
 if (import.meta.main) {
   await build();
-  console.log('Built docs/site: index.html (the reference) and errors.html.');
+  console.log(`Built docs/site: index.html (the reference), ${CHAPTERS.map((name) => `${name}.html`).join(', ')}.`);
 }
