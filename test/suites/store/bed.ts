@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach } from 'vitest';
 import { connectedStatuses, derivedStatus, everyStatus, type DerivedStatus, type Session, type SessionFilter } from '../../../server/session.ts';
-import type { StoreOptions } from '../../../server/store/index.ts';
 import type { Bounds, Credential, Heartbeat, NewSession, Page, PageRequest, Revoked, Store, StoredEvent, Tenant } from '../../../server/store/store.ts';
 import { createClock, type Clock } from '../../support/service.ts';
+import { actor, DAY, HOUR, MINUTE, ORGANIZATION, SECOND, times } from '../../support/store-times.ts';
 
 export interface Opened {
   readonly store: Store;
@@ -15,15 +15,9 @@ export interface Opened {
 /** Each opening has data of its own. */
 export type Open = (clock: Clock) => Promise<Opened>;
 
-export const SECOND = 1_000, MINUTE = 60_000, HOUR = 3_600_000, DAY = 86_400_000;
-
-/** What every store under test is opened with. */
-export const times: Omit<StoreOptions, 'now'> = { idleAfter: 5 * MINUTE, lease: 90 * SECOND, retention: 30 * DAY, eventRetention: DAY, auditRetention: 400 * DAY };
+export { actor, DAY, HOUR, MINUTE, ORGANIZATION, SECOND, times };
 /** A lease may be noticed so much late. */
 export const LATE = 10 * SECOND;
-
-export const actor = { subject: 'operator', requestId: 'request-1' };
-export const ORGANIZATION = 'org_test';
 
 export interface Bed {
   readonly store: Store;
