@@ -14,7 +14,7 @@ const SLICE = 500;
 const REVIVED = 50;
 
 export function heartbeats(context: Context, sessions: Sessions) {
-  const { db, now, beats, ring } = context;
+  const { db, now, beats, lease, ring } = context;
   const { dialect } = db;
   const sql = statements('heartbeats');
 
@@ -117,11 +117,13 @@ export function heartbeats(context: Context, sessions: Sessions) {
     };
     const missing = await put(slice);
     if (missing.length === 0) return;
-    // Either it is over; or it was called lost while this beat of it was in memory: then the beat, which was accepted, brings it back.
-    for (let from = 0; from < missing.length; from += REVIVED) {
-      await reviveAll({ applicationId }, undefined, missing.slice(from, from + REVIVED).map(([sessionId]) => ({ sessionId, tokenExpiresAt: undefined, credential: undefined })));
+    // Either it is over; or it was called lost while this beat of it was in memory: then the beat, which was accepted, brings it back. Unless
+    // it is older than a lease, because this process was stopped: then it says nothing about now.
+    const recent = missing.filter(([, { at }]) => now() - at < lease);
+    for (let from = 0; from < recent.length; from += REVIVED) {
+      await reviveAll({ applicationId }, undefined, recent.slice(from, from + REVIVED).map(([sessionId]) => ({ sessionId, tokenExpiresAt: undefined, credential: undefined })));
     }
-    await put(missing);
+    await put(recent);
     ring(applicationId, false);
   }
 

@@ -19,6 +19,9 @@ export function sessions(context: Context, credentials: Credentials) {
     left join revocations r on r.application_id = s.application_id and r.generation = s.generation
     where ${visible} and s.id = $4 and s.owner = coalesce($5, s.owner)`);
   const find = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2 and s.owner = coalesce($3, s.owner)`);
+  // Locked: two who end the same session at once come one after the other, and the second sees that it is over.
+  const findToClose = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2 and s.owner = coalesce($3, s.owner)
+    ${db.dialect.lockRows && `${db.dialect.lockRows} of s`}`);
   const findExternal = sql(`select ${sessionColumns} from ${joined}
     where s.application_id = $1 and s.generation = $2 and s.owner = $3 and s.external_id = $4 and s.state < ${OVER}`);
   const insert = sql(`insert into sessions (application_id, id, generation, state, owner, user_id, client_name, hostname, external_id,
@@ -112,7 +115,7 @@ export function sessions(context: Context, credentials: Credentials) {
     const found = await db.transaction(async (tx) => {
       await tx.lock(applicationId, 'shared');
       const app = await applicationOf(tx, tenant);
-      const row = app && await tx.first<SessionRow>(find, applicationId, sessionId, owner ?? null);
+      const row = app && await tx.first<SessionRow>(findToClose, applicationId, sessionId, owner ?? null);
       if (row) await finish(tx, applicationId, row, app.generation, 'ended', now());
       return row !== undefined;
     });
@@ -126,7 +129,7 @@ export function sessions(context: Context, credentials: Credentials) {
     const count = await db.transaction(async (tx) => {
       await tx.lock(applicationId, 'shared');
       const app = await applicationOf(tx, tenant);
-      const row = app && await tx.first<SessionRow>(find, applicationId, sessionId, null);
+      const row = app && await tx.first<SessionRow>(findToClose, applicationId, sessionId, null);
       if (!row) return undefined;
       const at = now();
       const count = await finish(tx, applicationId, row, app.generation, 'revoked', at);
