@@ -313,6 +313,22 @@ describe.runIf(postgresIsThere())('several instances on one PostgreSQL', () => {
       expect(Number(audited)).toBe(revoked);
     });
 
+    it('ends one session once, whoever asks at the same time', async () => {
+      const own = await application();
+      for (let round = 0; round < 20; round++) {
+        const id = await connect(stores[0]!, own);
+        const counts = await Promise.all(Array.from({ length: 6 }, async (_, index) => {
+          const store = stores[index % 2]!;
+          if (index > 3) { await store.endSession(own, undefined, id); return 0; }
+          return (await store.revokeSession(own, id, actor))!; // it is there
+        }));
+        const { disconnectReason } = (await stores[0]!.getSession(own, id))!;
+        expect(counts.reduce((sum, count) => sum + count, 0)).toBe(disconnectReason === 'revoked' ? 1 : 0);
+        const told = await sql(database.url, `select 1 from events where application_id = $1 and session_id = $2 and type = 'session.disconnected'`, [own.applicationId, id]);
+        expect(told).toHaveLength(1);
+      }
+    });
+
     it('writes the heartbeats of the same sessions from both without a deadlock', async () => {
       const own = await application();
       const ids: string[] = [];
