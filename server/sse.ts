@@ -112,7 +112,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
       write: (text) => write(entry, text),
       end: () => finish(response),
       drained: () => response.writableNeedDrain ? new Promise((resolve) => { response.once('drain', resolve); response.once('close', resolve); }) : Promise.resolve(),
-      get closed() { return response.writableEnded || response.destroyed; },
+      get closed() { return response.writableEnded || response.destroyed || wasStopped(); }, // that it was closed meanwhile is heard later
       onClose: (listener) => { if (response.destroyed) listener(); else listeners.push(listener); },
     };
     try {

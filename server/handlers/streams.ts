@@ -50,7 +50,7 @@ export const streamHandlers = (dependencies: Dependencies) => ({
           generation: undefined,
           over(reason) {
             if (reason !== 'lost') tell(reason);
-            else if (keepsAlive) beatNow().catch(() => sink.end()); // it was away, and is not any more
+            else if (keepsAlive && !sink.closed) beatNow().catch(() => sink.end()); // it was away, and is not any more
             else { tell(reason); sink.end(); }
           },
           end: () => sink.end(),
