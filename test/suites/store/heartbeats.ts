@@ -115,6 +115,16 @@ export function beating(open: Open): void {
       expect(await t.ids(statuses('expired'))).toEqual([session.id]);
     });
 
+    it('takes the last of several tokens and credentials of a session, in one batch or in several', async () => {
+      const at = t.clock.now(), first = { tokenExpiresAt: at + HOUR, credential: credential('c', at + HOUR) }, second = { tokenExpiresAt: at + MINUTE, credential: credential('c', at + 2 * HOUR) };
+      const [together, apart] = [await t.connect(first), await t.connect({ ...first, credential: credential('d', at + HOUR) })];
+      await t.store.recordHeartbeats(t.tenant, undefined, [first, second, first].map((fields) => beatOf(together.id, fields)));
+      for (const fields of [first, second, first]) await t.beat(apart, { ...fields, credential: credential('d', fields.credential.expiresAt) });
+      expect([await t.get(together), await t.get(apart)]).toMatchObject([{ tokenExpiresAt: at + HOUR }, { tokenExpiresAt: at + HOUR }]);
+      await t.revokeAll();
+      expect(await t.denied()).toEqual({ c: at + HOUR, d: at + HOUR });
+    });
+
     it('keeps activity through an end by lease and a reconnection', async () => {
       const session = await t.connect();
       t.clock.advance(SECOND);
