@@ -108,11 +108,11 @@ export async function sql<Row extends object>(databaseUrl: string, text: string,
 export interface Timed extends Answer { readonly ms: number }
 
 /** One call of the API, or of a page beside it. */
-export async function ask(url: string, token: string | undefined, method: string, path: string, body?: unknown): Promise<Timed> {
+export async function ask(url: string, token: string | undefined, method: string, path: string, body?: unknown, requestId?: string): Promise<Timed> {
   const started = performance.now();
   const response = await fetch(`${url}${path.startsWith('/applications') ? `/api/v1${path}` : path}`, {
     method, signal: AbortSignal.timeout(30_000),
-    headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...(body !== undefined && { 'content-type': 'application/json' }), ...(requestId !== undefined && { 'x-request-id': requestId }) },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
