@@ -93,7 +93,7 @@ export interface paths {
          *     A `credentialId` that a revoke has denied is refused with `credential-revoked`, whatever the `externalId`.
          *
          *     With `sessions:connect`, the credential and its expiry are read from the token: `credentialId`, `credentialExpiresAt` and
-         *     `tokenExpiresAt` in the body are then refused with 400, and `userId` is the token's subject. An `externalId` is then the subject's own.
+         *     `tokenExpiresAt` in the body are then refused with 400, and `userId` is the token's subject: another one is a 400 too. An `externalId` is then the subject's own.
          *
          *     `generation` counts the application's revoke-alls: a `sessions.revoked` event that names this generation or a later one
          *     is about this session.
@@ -1553,7 +1553,7 @@ export interface operations {
             header?: {
                 /**
                  * @description The id of the last event that was handled.
-                 * @example 01a208cc.0.1f
+                 * @example mhx2k0g0.0.1f.f90ae7
                  */
                 "Last-Event-ID"?: string;
             };

@@ -115,7 +115,10 @@ async function authorise(req: Context, verifier: Verifier): Promise<true> {
     req.authentication ??= verifier.verify(bearerToken(req.headers.authorization));
     const caller = req.caller = await req.authentication;
     const alternatives = (req.openapi!.schema.security ?? []).map((scheme) => scheme['bearerAuth'] ?? []); // the validator has matched it
-    if (alternatives.some((scopes) => scopes.every((scope) => caller.scopes.has(scope)))) return true;
+    if (alternatives.some((scopes) => scopes.every((scope) => caller.scopes.has(scope)))) {
+      if (req.openapi!.schema.operationId !== 'createApplication' || caller.applicationId === undefined) return true;
+      throw new Problem('application-bound', { detail: `This token is bound to application ${caller.applicationId}.` });
+    }
     const needed = alternatives.map((scopes) => scopes.filter((scope) => !caller.scopes.has(scope)).join(' and ')).join(', or ');
     throw new Problem('insufficient-scope', { detail: `This operation needs ${needed}.`, headers: { 'WWW-Authenticate': 'Bearer error="insufficient_scope"' } });
   } catch (error) {

@@ -74,7 +74,7 @@ export async function startService(config: Config, { log, now, validateResponses
     now: now ?? Date.now, beatMs: config.LEASE / 3, onError: (err) => log.warn({ err }, 'a stream could not be started'),
   });
   app = createApp({
-    handlers: createHandlers({ store, hub, idleAfter: config.IDLE_AFTER, eventRetention: config.EVENT_RETENTION }),
+    handlers: createHandlers({ store, hub, idleAfter: config.IDLE_AFTER, retention: config.RETENTION, eventRetention: config.EVENT_RETENTION }),
     verifier: createVerifier({ config, localKey: signingKey, now: now ?? Date.now, onIssuerFailure: (err) => log.warn({ err }, 'the issuer is out of reach') }),
     streams, log, validateResponses, corsOrigins: config.CORS_ORIGINS,
     notReady: async () => leaving ? ['the server is shutting down'] : store.check().then(() => [], () => ['the store is out of reach']),

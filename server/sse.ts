@@ -111,7 +111,7 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
     const sink: Sink = {
       write: (text) => write(entry, text),
       end: () => finish(response),
-      drained: () => response.writableNeedDrain ? new Promise((resolve) => { response.once('drain', resolve); response.once('close', resolve); }) : Promise.resolve(),
+      drained: () => drained(response),
       get closed() { return response.writableEnded || response.destroyed || wasStopped(); }, // that it was closed meanwhile is heard later
       onClose: (listener) => { if (response.destroyed) listener(); else listeners.push(listener); },
     };
@@ -139,9 +139,11 @@ export function createStreams({ limits, now, beatMs, onError }: { limits: Stream
     tickDue = performance.now() + nextInMs;
     for (const entry of all) {
       const { response, caller, stream } = entry;
-      if (response.writableEnded || response.destroyed) continue;
-      if (!response.writableNeedDrain) entry.unsentSince = undefined;
+      if (response.destroyed) continue;
+      if (response.writableEnded) entry.unsentSince ??= at; // its end waits to be read
+      else if (!response.writableNeedDrain) entry.unsentSince = undefined;
       if (entry.unsentSince !== undefined && at - entry.unsentSince > LONGEST_UNSENT_MS) { response.destroy(); continue; }
+      if (response.writableEnded) continue;
       if (caller.expiresAt <= at) { finish(response, 'token_expired'); continue; }
       if (entry.endsAt <= at) { finish(response); continue; }
       if (entry.keepAliveAt <= at) { entry.keepAliveAt = at + KEEP_ALIVE_MS; write(entry, ':\n\n'); }
@@ -170,6 +172,17 @@ function begin(response: ServerResponse): void {
   if (response.headersSent) return;
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
   response.write(`retry: ${jitteredRetry()}\n:\n\n`);
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  if (!response.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const over = () => {
+      response.off('drain', over).off('close', over);
+      resolve();
+    };
+    response.on('drain', over).on('close', over);
+  });
 }
 
 /** The end, once. */

@@ -1,5 +1,4 @@
 // What clients connect to.
-import { Problem } from '../problem.ts';
 import type { Handlers } from '../operations.ts';
 import type { Application } from '../store/store.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
@@ -11,9 +10,6 @@ const present = ({ id, name, organizationId, createdAt }: Application) => ({ id,
 
 export const applicationHandlers = ({ store }: Dependencies) => ({
   createApplication: async ({ body, caller }) => {
-    if (caller.applicationId !== undefined) {
-      throw new Problem('application-bound', { detail: `This token is bound to application ${caller.applicationId}.` });
-    }
     const application = present(await store.createApplication(caller.organizationId, body.name));
     return { status: 201, body: { application }, headers: { Location: `/api/v1/applications/${application.id}` } };
   },

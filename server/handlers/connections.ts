@@ -2,22 +2,23 @@
 import { Problem, invalid } from '../problem.ts';
 import { displayName } from '../session.ts';
 import { Json, type Handlers } from '../operations.ts';
-import type { Caller } from '../auth.ts';
-import { found, ownerOf, refuseClaims, tenantOf, time } from './input.ts';
+import { found, ownerOf, proofOf, refuseClaims, tenantOf, time } from './input.ts';
 import { presentSession } from './present.ts';
 import type { Dependencies } from './index.ts';
 
 const OF_THE_TOKEN = ['credentialId', 'credentialExpiresAt', 'tokenExpiresAt'];
-const ownCredential = ({ credentialId, expiresAt }: Caller) => ({ id: credentialId, expiresAt });
 
-export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
+const credentialOf = ({ credentialId, credentialExpiresAt }: { credentialId?: string; credentialExpiresAt?: string }) =>
+  credentialId === undefined ? undefined : { id: credentialId, expiresAt: time(credentialExpiresAt) ?? null };
+
+export const connectionHandlers = ({ store, idleAfter, retention }: Dependencies) => ({
   createSession: async ({ path, body = {}, caller }) => {
     const owner = ownerOf(caller);
     if (owner !== undefined) {
       refuseClaims([{ body, pointer: '/body' }], OF_THE_TOKEN);
       if (body.userId !== undefined && body.userId !== owner) throw invalid({ pointer: '/body/userId', detail: "must be the token's subject when the scope is sessions:connect" });
     }
-    const credentialExpiresAt = time(body.credentialExpiresAt) ?? null;
+    const own = proofOf(caller, retention);
     const connected = found(await store.connect(tenantOf(caller, path), {
       name: displayName({ ...body, clientInfo: body.clientInfo }),
       userId: body.userId ?? owner,
@@ -25,8 +26,8 @@ export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
       hostname: body.hostname ?? null,
       userAgent: body.userAgent ?? null,
       clientInfo: body.clientInfo ?? null,
-      credential: owner !== undefined ? ownCredential(caller) : body.credentialId === undefined ? undefined : { id: body.credentialId, expiresAt: credentialExpiresAt },
-      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(body.tokenExpiresAt) ?? null,
+      credential: own.credential ?? credentialOf(body),
+      tokenExpiresAt: own.tokenExpiresAt ?? time(body.tokenExpiresAt) ?? null,
       owner: owner ?? '',
     }));
     if (connected.outcome === 'credential-revoked') {
@@ -41,11 +42,12 @@ export const connectionHandlers = ({ store, idleAfter }: Dependencies) => ({
   recordHeartbeats: async ({ path, body: { heartbeats }, caller }) => {
     const owner = ownerOf(caller);
     if (owner !== undefined) refuseClaims(heartbeats.map((body, index) => ({ body, pointer: `/body/heartbeats/${index}` })), OF_THE_TOKEN);
+    const own = proofOf(caller, retention);
     const result = found(await store.recordHeartbeats(tenantOf(caller, path), owner, heartbeats.map((beat) => ({
       sessionId: beat.sessionId,
       lastActiveAt: time(beat.lastActiveAt),
-      tokenExpiresAt: owner !== undefined ? caller.expiresAt : time(beat.tokenExpiresAt),
-      credential: owner !== undefined ? ownCredential(caller) : beat.credentialId === undefined ? undefined : { id: beat.credentialId, expiresAt: time(beat.credentialExpiresAt) ?? null },
+      tokenExpiresAt: own.tokenExpiresAt ?? time(beat.tokenExpiresAt),
+      credential: own.credential ?? credentialOf(beat),
     }))));
     return { status: 200, body: result };
   },

@@ -13,6 +13,8 @@ export interface Dependencies {
   /** ms without activity after which a connected session is idle */
   readonly idleAfter: number;
   readonly hub: EventHub;
+  /** ms for which a disconnected session is kept */
+  readonly retention: number;
   /** ms for which events are kept */
   readonly eventRetention: number;
 }

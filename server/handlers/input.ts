@@ -1,7 +1,7 @@
 // What handlers read from a call beyond what the contract's schema can say.
 import { invalid, notFound } from '../problem.ts';
 import type { Caller } from '../auth.ts';
-import type { Actor, Tenant } from '../store/store.ts';
+import type { Actor, Credential, Tenant } from '../store/store.ts';
 
 /** Milliseconds since the epoch, of a text that the schema has seen to be a moment. */
 export const time = (text: string | undefined): number | undefined => text === undefined ? undefined : Date.parse(text.toUpperCase());
@@ -13,6 +13,16 @@ export const actorOf = ({ subject }: Caller, requestId: string): Actor => ({ sub
 
 /** Whose sessions the caller may touch: with `sessions:connect` alone its own, else (undefined) all of the application. */
 export const ownerOf = ({ scopes, subject }: Caller): string | undefined => scopes.has('sessions:write') ? undefined : subject;
+
+/**
+ * What a client's own token says of its session: nothing for a backend, whose token is not the session's. A session claim lives on in the tokens that
+ * a refresh brings, so it is denied for as long as anything is remembered; a token's hash only until the token expires.
+ */
+export function proofOf(caller: Caller, retention: number): { tokenExpiresAt: number | undefined; credential: Credential | undefined } {
+  if (ownerOf(caller) === undefined) return { tokenExpiresAt: undefined, credential: undefined };
+  const { credentialId: id, expiresAt } = caller;
+  return { tokenExpiresAt: expiresAt, credential: { id, expiresAt: id.startsWith('sid:') ? expiresAt + retention : expiresAt } };
+}
 
 /** @throws Problem not-found, for what the store says is not there. */
 export function found<T>(value: T | undefined): T {

@@ -6,7 +6,7 @@ import { frame, jitteredRetry, positionFrame, type Sink } from '../sse.ts';
 import type { DisconnectReason } from '../session.ts';
 import type { EventPosition } from '../store/store.ts';
 import { decodeEventId, encodeEventId } from './cursor.ts';
-import { found, ownerOf, tenantOf } from './input.ts';
+import { found, ownerOf, proofOf, tenantOf } from './input.ts';
 import { presentEvent } from './present.ts';
 import type { Dependencies } from './index.ts';
 
@@ -24,28 +24,25 @@ const nextStep: Record<DisconnectReason, string> = {
 
 export const streamHandlers = (dependencies: Dependencies) => ({
   streamSessionEvents: async ({ path, caller }) => {
-    const { store, hub } = dependencies;
+    const { store, hub, retention } = dependencies;
     const tenant = tenantOf(caller, path), { applicationId, sessionId } = path;
     const { scopes } = caller;
-    const mayReport = scopes.has('sessions:write') || scopes.has('sessions:connect');
     const owner = ownerOf(caller);
-    // A client's own token speaks for itself: the session has the token that the stream was opened with, and a revoke denies it.
-    const proof = owner === undefined ? { tokenExpiresAt: undefined, credential: undefined }
-      : { tokenExpiresAt: caller.expiresAt, credential: { id: caller.credentialId, expiresAt: caller.expiresAt } };
-    const beatNow = async () => found(await store.recordHeartbeats(tenant, owner, [{ sessionId, lastActiveAt: undefined, ...proof }]));
-
     // Whoever may report on the session keeps it alive by the stream; whoever may only read just watches.
-    const beat = mayReport ? await beatNow() : undefined;
-    const keepsAlive = beat?.accepted === 1;
-    const isReporters = beat !== undefined && beat.ended[0]?.reason !== 'unknown';
-    if (!isReporters && !scopes.has('sessions:read')) throw notFound();
-    const session = found(await store.getSession(tenant, sessionId));
+    const reported = scopes.has('sessions:write') || scopes.has('sessions:connect') ? await store.getSession(tenant, sessionId, owner) : undefined;
+    const session = found(reported ?? (scopes.has('sessions:read') ? await store.getSession(tenant, sessionId) : undefined));
+    const beatNow = async () => found(await store.recordHeartbeats(tenant, owner, [{ sessionId, lastActiveAt: undefined, ...proofOf(caller, retention) }])).accepted === 1;
+    let keepsAlive = false;
 
     return { status: 200, stream: {
       applicationId, maxAgeMs: SESSION_STREAM_MS,
-      ...(keepsAlive && { beat: () => store.beat(applicationId, sessionId) }),
+      beat: () => { if (keepsAlive) store.beat(applicationId, sessionId); },
       async start(sink: Sink) {
-        const tell = (reason: DisconnectReason) => sink.write(frame({ event: 'disconnect', data: { sessionId, reason, detail: nextStep[reason] }, retryMs: jitteredRetry(...AFTER_DISCONNECT_MS) }));
+        keepsAlive = reported !== undefined && await beatNow();
+        const tell = (reason: DisconnectReason) => {
+          keepsAlive = false;
+          sink.write(frame({ event: 'disconnect', data: { sessionId, reason, detail: nextStep[reason] }, retryMs: jitteredRetry(...AFTER_DISCONNECT_MS) }));
+        };
         const reader: SessionReader = {
           generation: undefined,
           over(reason) {
@@ -104,8 +101,9 @@ async function catchUp({ store, idleAfter }: Dependencies, applicationId: string
     for (const event of events) {
       reader.position = event.position;
       sink.write(presentEvent(event, applicationId, now, idleAfter));
+      await sink.drained(); // a page of large events is more than may wait unsent
+      if (sink.closed) return;
     }
     if (events.length === 0) return; // the rest was forgotten meanwhile
-    await sink.drained();
   }
 }

@@ -1,4 +1,5 @@
 // Heartbeats: who is still there, who was active, and who is over and should be told.
+import { LRUCache } from 'lru-cache';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { laterActivity } from '../session.ts';
 import { applicationOf, type Context } from './context.ts';
@@ -6,7 +7,7 @@ import { statements } from './database.ts';
 import type { Beat } from './beats.ts';
 import { CONNECTED, LOST, OVER } from './rows.ts';
 import type { Revivable, Sessions } from './sessions.ts';
-import type { Heartbeat, HeartbeatResult, Store, Tenant } from './store.ts';
+import type { Credential, Heartbeat, HeartbeatResult, Store, Tenant } from './store.ts';
 
 /** Beats written in one statement: a few milliseconds of SQLite's time. */
 const SLICE = 500;
@@ -35,6 +36,13 @@ export function heartbeats(context: Context, sessions: Sessions) {
   const over = (row: Row): 'revoked' | 'ended' | undefined =>
     row.state === OVER ? row.reason ?? 'ended' : row.generation < row.current ? 'revoked' : undefined;
 
+  /** When the credentials that are written with their sessions already expire: who says the same with every beat causes no write. */
+  const known = new LRUCache<string, { expiresAt: number | null }>({ max: 100_000 });
+  const credentialKey = (sessionId: string, { id }: Credential) => `${sessionId} ${id}`;
+  const saysNews = (row: Row, { sessionId, tokenExpiresAt, credential }: Heartbeat): boolean =>
+    (tokenExpiresAt !== undefined && tokenExpiresAt !== row.tokenExpiresAt)
+    || (credential !== undefined && known.get(credentialKey(sessionId, credential))?.expiresAt !== credential.expiresAt);
+
   const recordHeartbeats: Store['recordHeartbeats'] = async (tenant, owner, batch) => {
     const { applicationId } = tenant;
     if (!await applicationOf(db, tenant)) return undefined;
@@ -44,19 +52,24 @@ export function heartbeats(context: Context, sessions: Sessions) {
 
     const ended = new Map<string, HeartbeatResult['ended'][number]['reason']>();
     const reviving: Heartbeat[] = [], alive: Heartbeat[] = [];
+    const changing = new Set<string>(); // what comes after a change in the same batch may change it back
     for (const beat of batch) {
       const row = rows.get(beat.sessionId);
       const reason = row ? over(row) : 'unknown';
       if (reason) ended.set(beat.sessionId, reason);
-      else if (row?.state === LOST || beat.tokenExpiresAt !== undefined || beat.credential) reviving.push(beat);
-      else alive.push(beat);
+      else if (row && (row.state === LOST || changing.has(row.id) || saysNews(row, beat))) {
+        changing.add(row.id);
+        reviving.push(beat);
+      } else alive.push(beat);
     }
     // What must survive a crash is committed before we answer; a session that ended meanwhile is told so.
     for (let from = 0; from < reviving.length; from += REVIVED) {
       const slice = reviving.slice(from, from + REVIVED);
       for (const [index, outcome] of (await reviveAll(tenant, owner, slice)).entries()) {
-        if (outcome === 'alive') alive.push(slice[index]!);
-        else ended.set(slice[index]!.sessionId, outcome);
+        const beat = slice[index]!;
+        if (outcome !== 'alive') { ended.set(beat.sessionId, outcome); continue; }
+        alive.push(beat);
+        if (beat.credential) known.set(credentialKey(beat.sessionId, beat.credential), { expiresAt: beat.credential.expiresAt });
       }
       if (reviving.length > REVIVED) await breathe();
     }

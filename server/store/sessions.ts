@@ -62,7 +62,6 @@ export function sessions(context: Context, credentials: Credentials) {
     if (lastActiveAt !== row.lastActiveAt) await tx.run(keepActivity, applicationId, row.id, lastActiveAt);
     if (reason === 'revoked') await credentials.deny(tx, applicationId, [row.id], at);
     else await credentials.forget(tx, applicationId, [row.id]);
-    if (row.state === LOST && reason === 'ended') return 0;
     await events.session(tx, applicationId, at, 'session.disconnected', row.id, row.generation, reason);
     return row.state === LOST ? 0 : 1;
   }
@@ -104,11 +103,10 @@ export function sessions(context: Context, credentials: Credentials) {
     }
   };
 
-  const getSession: Store['getSession'] = async (tenant, sessionId) => readSession(tenant, undefined, sessionId);
-  async function readSession(tenant: Parameters<Store['getSession']>[0], owner: string | undefined, sessionId: string): Promise<Session | undefined> {
+  const getSession: Store['getSession'] = async (tenant, sessionId, owner) => {
     const row = await db.first<SessionRow & { current: number; revokedAt: number | null }>(get, ...tenantValues(tenant), sessionId, owner ?? null);
     return row && beats.overlay(tenant.applicationId, toSession(row, row.current, row.revokedAt));
-  }
+  };
 
   const endSession: Store['endSession'] = async (tenant, owner, sessionId) => {
     const { applicationId } = tenant;
@@ -121,7 +119,7 @@ export function sessions(context: Context, credentials: Credentials) {
     });
     if (!found) return undefined;
     ring(applicationId, true);
-    return readSession(tenant, owner, sessionId);
+    return getSession(tenant, sessionId, owner);
   };
 
   const revokeSession: Store['revokeSession'] = async (tenant, sessionId, actor) => {

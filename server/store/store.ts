@@ -95,7 +95,8 @@ export interface Store {
 
   /** Makes a session, or finds the one with the same external id, refreshing its token and credential, reconnecting it if it was lost. */
   connect(tenant: Tenant, session: NewSession): Promise<Connected | undefined>;
-  getSession(tenant: Tenant, sessionId: string): Promise<Session | undefined>;
+  /** With an owner, only the owner's sessions are found. */
+  getSession(tenant: Tenant, sessionId: string, owner?: string): Promise<Session | undefined>;
   /** Newest first; what matched throughout a walk is seen exactly once. */
   pageSessions(tenant: Tenant, filter: SessionFilter, page: PageRequest): Promise<Page<Session> | undefined>;
   /** Plain beats are kept in memory for up to a second; changes of token and reconnections are committed before this resolves. */

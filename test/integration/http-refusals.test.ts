@@ -23,7 +23,7 @@ const bearer = (value: string) => ['Authorization', `Bearer ${value}`] as const;
 describe('the order of refusals', () => {
   const absent = `/api/v1/applications/${ABSENT}/sessions`;
   const large = `{}${' '.repeat(70_000)}`;
-  const cases: [earlier: string, later: string, status: number, type: string, request: Omit<RawRequest, 'headers'> & { as?: 'reader' | 'none'; type?: string }][] = [
+  const cases: [earlier: string, later: string, status: number, type: string, request: Omit<RawRequest, 'headers'> & { as?: 'reader' | 'bound' | 'none'; type?: string }][] = [
     ['404 path', '401', 404, 'not-found', { target: '/api/v1/nope', as: 'none' }],
     ['405', '401', 405, 'method-not-allowed', { method: 'PUT', target: sessions, as: 'none' }],
     ['405', '413', 405, 'method-not-allowed', { method: 'PUT', target: absent, body: large, as: 'none' }],
@@ -41,6 +41,8 @@ describe('the order of refusals', () => {
     ['403', '413', 403, 'insufficient-scope', { method: 'POST', target: 'sessions', body: large, as: 'reader' }],
     ['403', '404', 403, 'insufficient-scope', { method: 'DELETE', target: absent, as: 'reader' }],
     ['403', '409', 403, 'insufficient-scope', { method: 'DELETE', target: 'sessions?maxCount=0', as: 'reader' }],
+    ['403 bound', '400 body', 403, 'application-bound', { method: 'POST', target: '/api/v1/applications', body: '{}', as: 'bound' }],
+    ['403 bound', '415', 403, 'application-bound', { method: 'POST', target: '/api/v1/applications', body: 'x', type: 'text/plain', as: 'bound' }],
     ['400 query', '404', 400, 'invalid-request', { target: `${absent}?limit=0` }],
     ['400 cursor', '404', 400, 'invalid-cursor', { target: `${absent}?cursor=abc` }],
     ['400 body', '404', 400, 'invalid-request', { method: 'POST', target: absent, body: '{"x":1}' }],
@@ -62,7 +64,7 @@ describe('the order of refusals', () => {
 
   it.each(cases)('%s comes before %s', async (_earlier, _later, status, type, { as, type: contentType = 'application/json', target = 'sessions', ...request }) => {
     const own = `/api/v1/applications/${app}/sessions`;
-    const authorization = as === 'none' ? [] : [bearer(as === 'reader' ? await test.token({ scopes: ['sessions:read'] }) : token)];
+    const authorization = as === 'none' ? [] : [bearer(as === 'reader' ? await test.token({ scopes: ['sessions:read'] }) : as === 'bound' ? await test.token({ applicationId: app }) : token)];
     const answered = await raw(test.url, { ...request, target: target.replace(/^sessions|^undefined/, own), headers: [...authorization, ...(request.body ? [['Content-Type', contentType] as const] : [])] });
     expect([answered.status, answered.body.type]).toEqual([status, `/docs/errors#${type}`]);
   });

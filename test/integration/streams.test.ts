@@ -1,6 +1,7 @@
 // The two event streams, on real sockets, with time that the test moves.
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startTestService, type TestService } from '../support/service.ts';
 import { openStream, type TestStream } from '../support/stream.ts';
@@ -80,7 +81,7 @@ describe('streamSessionEvents', () => {
   it('is the heartbeat: the session stays connected as long as the stream is open, and is lost a lease after it closed', async () => {
     const id = await connectSession();
     const stream = await streamOf(id);
-    await pass(3 * LEASE - 2_000);
+    await pass(2 * LEASE + 30_000); // the server ends no stream before four minutes
     expect(await session(id)).toMatchObject({ status: 'active' });
     expect(await session(id)).not.toHaveProperty('lastActiveAt');
     await closed(stream);
@@ -117,6 +118,15 @@ describe('streamSessionEvents', () => {
     await stream.ended;
     expect((await (await streamOf(body.session.id, mine)).ended)[0]?.data.reason).toBe('revoked');
     expect((await streamOf(body.session.id, other)).response.status).toBe(404);
+  });
+
+  it('of a session that was lost and then ended tells so', async () => {
+    const id = await connectSession();
+    await pass(LEASE + 10_000);
+    const stream = await streamOfApplication();
+    await test.call('POST', `/applications/${app}/sessions/${id}/end`);
+    expect((await stream.next()).data).toMatchObject({ sessionId: id, reason: 'ended' });
+    await closed(stream);
   });
 
   it('is ended by the server after about five minutes, without an event, and the session lives on', async () => {
@@ -245,7 +255,7 @@ describe('how many streams there may be', () => {
   const letGo = async (streams: TestStream[]) => { for (const stream of streams) await closed(stream); };
 
   it('is bounded for a token, for an application, and in all; what is closed makes room', async () => {
-    const [one, two, three] = await Promise.all(['one', 'two', 'three'].map((subject) => test.token({ subject }))) as [string, string, string];
+    const [one, two, three] = await Promise.all(['one', 'two', 'three'].map((subject) => test.token({ subject, ttlMs: 86_400_000 }))) as [string, string, string];
     const ofOne = await fill(20, one);
     const refused = await streamOfApplication({}, one);
     expect([refused.response.status, refused.response.headers.get('retry-after')]).toEqual([429, expect.stringMatching(/^[1-5]$/)]);
@@ -255,6 +265,11 @@ describe('how many streams there may be', () => {
     const ofThree = await fill(10, three);
     const full = await streamOfApplication({}, three);
     expect([full.response.status, full.response.headers.get('retry-after')]).toEqual([503, expect.stringMatching(/^[1-5]$/)]);
+    // Whoever is refused has changed nothing: a lost session stays lost.
+    const lost = await connectSession();
+    await pass(LEASE + 10_000);
+    expect((await streamOf(lost, three)).response.status).toBe(503);
+    expect(await session(lost)).toMatchObject({ disconnectReason: 'lost' });
     await letGo(ofThree);
     const again = await streamOfApplication({}, three);
     expect(again.response.status).toBe(200);
@@ -264,16 +279,20 @@ describe('how many streams there may be', () => {
 });
 
 describe('a reader that does not read', () => {
-  async function deaf(): Promise<{ closed: Promise<unknown>; resume(): void }> {
-    const socket = connect(Number(new URL(test.url).port), '127.0.0.1');
-    const request = `GET /api/v1/applications/${app}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await test.token()}\r\n\r\n`;
-    await once(socket, 'connect');
-    const before = test.service.streams.count;
-    socket.write(request);
-    socket.pause();
+  let deafReaders = 0;
+  /** Reads the head of its answer, and nothing more. */
+  async function deaf(): Promise<{ closed: Promise<unknown> }> {
+    const socket = connect(Number(new URL(test.url).port), '127.0.0.1'), requestId = `deaf-${++deafReaders}`;
     socket.on('error', () => {});
-    while (test.service.streams.count === before) await new Promise(setImmediate);
-    return { closed: (async () => { while (test.service.streams.count > before) await new Promise(setImmediate); socket.destroy(); })(), resume: () => socket.resume() };
+    await once(socket, 'connect');
+    socket.write(`GET /api/v1/applications/${app}/events HTTP/1.1\r\nHost: x\r\nX-Request-Id: ${requestId}\r\nAuthorization: Bearer ${await test.token()}\r\n\r\n`);
+    await once(socket, 'data');
+    socket.pause();
+    const over = async () => {
+      while (!test.logged.some((line) => line['requestId'] === requestId)) await wait(5);
+      socket.destroy();
+    };
+    return { closed: over() };
   }
   const flood = async (sessions: number) => {
     const note = 'x'.repeat(7_000);
@@ -285,8 +304,32 @@ describe('a reader that does not read', () => {
     const reader = await deaf();
     let cut = false;
     void reader.closed.then(() => { cut = true; });
-    for (let rounds = 0; !cut && rounds < 40; rounds++) await flood(40); // the kernel takes some megabytes first
+    for (let rounds = 0; !cut && rounds < 80; rounds++) { await flood(40); await wait(10); } // the kernel takes some megabytes first
     expect(cut).toBe(true);
+  }, 60_000);
+
+  it('is cut when something has waited for it for more than ten seconds, and catches up by resuming', async () => {
+    const watching = await streamOfApplication();
+    const first = await connectSession();
+    const { id } = await watching.next();
+    await closed(watching);
+    const reader = await deaf();
+    let cut = false, sessions = 0;
+    void reader.closed.then(() => { cut = true; });
+    while (!cut && sessions < 3_000) { // what waits stays far below 256 KB: it is the time that counts
+      await flood(20);
+      sessions += 20;
+      test.service.streams.tick();
+      test.clock.advance(10_001);
+      test.service.streams.tick();
+      await wait(10);
+    }
+    expect(cut).toBe(true);
+    const resumed = await streamOfApplication({ 'Last-Event-ID': id! });
+    const seen = new Set<string>();
+    while (seen.size < sessions) { const { event, data } = await resumed.next(); if (event === 'session.connected') seen.add(data.session.id); }
+    expect(seen).not.toContain(first);
+    await closed(resumed);
   }, 60_000);
 });
 

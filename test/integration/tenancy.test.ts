@@ -1,7 +1,8 @@
 // Who may see and do what, through HTTP: organizations, tokens bound to one application, clients with `sessions:connect`, scopes; and the audit.
+import { importJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { operations } from '../contract/contract.ts';
-import { startTestService, type Answer, type TestService } from '../support/service.ts';
+import { ORGANIZATION, startTestService, type Answer, type TestService } from '../support/service.ts';
 
 const ABSENT = '0199ffff-ffff-7fff-8fff-ffffffffffff';
 
@@ -116,6 +117,23 @@ describe('scopes', () => {
 });
 
 describe('sessions:connect', () => {
+  it('denies a session claim beyond the token that carried it, and a token without one until it expires', async () => {
+    const application = await test.application(), { kid, privateJwk } = test.service.signingKey!;
+    const signed = async (sid: string | undefined, seconds: number) => new SignJWT({ org_id: ORGANIZATION, scope: 'sessions:connect', ...(sid && { sid }) })
+      .setProtectedHeader({ alg: 'ES256', kid }).setIssuer('rollcall').setAudience('rollcall').setSubject('agent').setExpirationTime(Math.floor(test.clock.now() / 1000) + seconds)
+      .sign(await importJWK(privateJwk, 'ES256'));
+    const create = async (token: string) => (await test.call('POST', `/applications/${application}/sessions`, { token })).status;
+    expect(await create(await signed('login-1', 600))).toBe(201);
+    expect(await create(await signed(undefined, 600))).toBe(201);
+    await test.call('DELETE', `/applications/${application}/sessions`);
+    const denied = async () => (await test.call('GET', `/applications/${application}/revoked-credentials`)).body.items.map(({ credentialId }: { credentialId: string }) => credentialId.split(':')[0]);
+    expect(await denied()).toEqual(['sha256', 'sid']);
+    test.clock.advance(700_000);
+    expect(await denied()).toEqual(['sid']);
+    expect(await create(await signed('login-1', 600))).toBe(403);
+    expect(await create(await signed('login-2', 600))).toBe(201);
+  });
+
   const client = (subject: string, ttlMs?: number) => test.token({ scopes: ['sessions:connect'], subject, ttlMs });
 
   it('opens sessions for the token: its subject, its expiry, its credential', async () => {
