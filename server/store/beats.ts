@@ -12,14 +12,21 @@ export interface Beats {
   has(applicationId: string, sessionId: string): boolean;
   /** The session with the activity that is not written yet. */
   overlay(applicationId: string, session: Session): Session;
-  /** Takes what has gathered, to be written. It goes on showing in `overlay` until it is `done`, so that activity never seems to move back. */
+  /** Takes what has gathered, to be written. It goes on showing in `overlay`, so that activity never seems to move back. */
   take(): HeldBeats;
+  /** These of what was taken are written. A read that began before may still bring the row as it was, so they show for a while. */
+  wrote(taken: HeldBeats, applicationId: string, sessionIds: readonly string[]): void;
   done(taken: HeldBeats): void;
 }
+
+/** No read takes longer. */
+const LINGER_MS = 2_000;
 
 export function createBeats(): Beats {
   let held: HeldBeats = new Map();
   const beingWritten = new Set<HeldBeats>();
+  /** What was written of each that was taken. */
+  const lingering = new Map<HeldBeats, HeldBeats>();
 
   const activeIn = (beats: HeldBeats, applicationId: string, sessionId: string): number => beats.get(applicationId)?.get(sessionId)?.lastActiveAt ?? -Infinity;
 
@@ -37,7 +44,7 @@ export function createBeats(): Beats {
     has: (applicationId, sessionId) => [held, ...beingWritten].some((beats) => beats.get(applicationId)?.has(sessionId)),
     overlay(applicationId, session) {
       let active = activeIn(held, applicationId, session.id);
-      for (const taken of beingWritten) active = Math.max(active, activeIn(taken, applicationId, session.id));
+      for (const some of [...beingWritten, ...lingering.values()]) active = Math.max(active, activeIn(some, applicationId, session.id));
       return active > (session.lastActiveAt ?? -Infinity) ? { ...session, lastActiveAt: active } : session;
     },
     take() {
@@ -46,6 +53,20 @@ export function createBeats(): Beats {
       beingWritten.add(taken);
       return taken;
     },
-    done(taken) { beingWritten.delete(taken); },
+    wrote(taken, applicationId, sessionIds) {
+      const beats = taken.get(applicationId)!; // it was taken from there
+      let written = lingering.get(taken);
+      if (!written) lingering.set(taken, written = new Map());
+      let shown = written.get(applicationId);
+      if (!shown) written.set(applicationId, shown = new Map());
+      for (const id of sessionIds) {
+        shown.set(id, beats.get(id)!); // as above
+        beats.delete(id);
+      }
+    },
+    done(taken) {
+      beingWritten.delete(taken);
+      setTimeout(() => lingering.delete(taken), LINGER_MS).unref();
+    },
   };
 }

@@ -108,7 +108,7 @@ export function heartbeats(context: Context, sessions: Sessions) {
         const sorted = [...held].sort(([a], [b]) => a < b ? -1 : 1);
         for (let from = 0; from < sorted.length; from += SLICE) {
           await writeBeats(applicationId, sorted.slice(from, from + SLICE));
-          for (const [id] of sorted.slice(from, from + SLICE)) held.delete(id);
+          beats.wrote(taken, applicationId, sorted.slice(from, from + SLICE).map(([id]) => id));
           await breathe();
         }
       }
