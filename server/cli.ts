@@ -2,8 +2,9 @@
 // The rollcall command. What touches data goes through HTTP; only the server opens the database.
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration, readConfig, ConfigError } from './config.ts';
-import { mintToken, readOrCreateSigningKey } from './keys.ts';
+import { mintToken, parseSigningKey, readOrCreateSigningKey } from './keys.ts';
 import { seed } from './seed.ts';
+import { readSigningKey } from './store/postgres.ts';
 import { ALL_SCOPES } from './welcome.ts';
 
 const duration = (text: string): number => {
@@ -22,7 +23,8 @@ interface TokenFlags { org: string; scope: string; application?: string; subject
 async function token({ org, scope, application, subject, ttl }: TokenFlags): Promise<string> {
   const config = readConfig(process.env);
   if (config.AUTH_ISSUER) throw new Error(`tokens come from AUTH_ISSUER (${config.AUTH_ISSUER}), not from this command`);
-  return mintToken(await readOrCreateSigningKey(config.DATA_DIR), {
+  const key = config.DATABASE_URL ? await parseSigningKey(JSON.parse(await readSigningKey(config.DATABASE_URL))) : await readOrCreateSigningKey(config.DATA_DIR);
+  return mintToken(key, {
     organizationId: org, scopes: scope.split(/[ ,]+/).filter(Boolean), subject, ttlMs: ttl, audience: config.AUTH_AUDIENCE,
     organizationClaim: config.ORG_CLAIM, scopeClaim: config.SCOPE_CLAIM, ...(application && { applicationId: application }),
   });

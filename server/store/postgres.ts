@@ -185,6 +185,22 @@ async function guarded<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The key that all instances sign with, for the command that mints tokens. @throws Error when no server has made it yet */
+export async function readSigningKey(url: string): Promise<string> {
+  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} token`, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {}); // the query in hand rejects as well
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ key: string }>('select key from signing_key where id = 1');
+    if (rows[0]) return rows[0].key;
+  } catch (error) {
+    throw new Error(`the signing key cannot be read from DATABASE_URL: ${(error as Error).message}`, { cause: error });
+  } finally {
+    await client.end();
+  }
+  throw new Error('DATABASE_URL has no signing key yet; start a server on it first');
+}
+
 async function sharedSigningKey(pool: pg.Pool, made: string): Promise<string> {
   await guarded(() => pool.query('insert into signing_key (id, key) values (1, $1) on conflict do nothing', [made]));
   const { rows } = await guarded(() => pool.query<{ key: string }>('select key from signing_key where id = 1'));
