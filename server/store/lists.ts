@@ -7,7 +7,7 @@ import { CONNECTED, EXPIRED, sessionColumns, toSession, type SessionRow } from '
 import type { Page, PageRequest, Store } from './store.ts';
 
 /** Rows looked at for one page. Past that the page comes out short, with a cursor. */
-const SCAN = 10_000;
+const SCAN = 5_000;
 /** Rows in one statement at most, and rows after which others come first. */
 const STRIDE = 500;
 const AFTER_ALL = 'ffffffff-ffff-ffff-ffff-ffffffffffff';

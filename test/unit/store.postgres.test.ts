@@ -28,7 +28,8 @@ function unhurried(store: Store): Store {
   };
 }
 
-describe.runIf(postgresIsThere())('PostgreSQL', () => {
+// Some tests make thousands of sessions, one transaction each.
+describe.runIf(postgresIsThere())('PostgreSQL', { timeout: 60_000 }, () => {
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let admin: pg.Client;
   beforeAll(async () => {

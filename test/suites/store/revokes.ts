@@ -306,17 +306,20 @@ export function revoking(open: Open): void {
       expect(await audit(t)).toMatchObject([{ state: 'done', disconnectedCount: 600 }]);
     });
 
-    it('says `interrupted` of those that began before the process did and are not done', async () => {
-      await t.connect({ userId: 'u' });
-      const revoking = t.revokeMatching({ userId: 'u' });
+    it('says `interrupted` of those whose process is gone before they were done, and repeating finishes them', async () => {
+      await Promise.all(Array.from({ length: 1_000 }, () => t.connect({ userId: 'u' })));
+      const revoking = t.revokeMatching({ userId: 'u' }).then(() => 'done', () => 'failed');
       while ((await audit(t)).length === 0) await breathe();
-      await t.store.interruptRevocations(t.clock.now());
-      expect((await audit(t))[0]?.state).not.toBe('interrupted');
+      await t.reopen(); // with the process goes the revoke
+      expect(await revoking).toBe('failed');
+      await t.store.interruptRevocations(t.clock.now()); // not those that were heard of just now
+      expect((await audit(t))[0]?.state).toBe('running');
       await t.store.interruptRevocations(t.clock.now() + 1);
-      expect((await audit(t))[0]?.state).toBe('interrupted');
-      await revoking;
+      const [{ state, disconnectedCount } = { state: '', disconnectedCount: NaN }] = await audit(t);
+      expect(state).toBe('interrupted');
+      expect(await t.revokeMatching({ userId: 'u' })).toBe(1_000 - disconnectedCount);
       await t.store.interruptRevocations(t.clock.now() + 1);
-      expect((await audit(t))[0]?.state).toBe('done');
+      expect((await audit(t)).map((row) => row.state).sort()).toEqual(['done', 'interrupted']);
     });
   });
 
