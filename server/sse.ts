@@ -63,7 +63,7 @@ const LONGEST_UNSENT_MS = 10_000;
 /** A tick later than this means that the process, or its machine, was stopped. */
 const STOPPED_MS = 6_000;
 /** Streams written to without letting others in between. */
-export const BATCH = 250;
+export const BATCH = 100;
 
 interface Open {
   readonly response: ServerResponse;
