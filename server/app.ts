@@ -182,7 +182,7 @@ const dispatch = (handlers: Handlers, streams: Streams, validateResponses: boole
   if (!openapi || !caller) return next();
   const gone = new AbortController();
   res.once('close', () => gone.abort());
-  const handler = handlers[openapi.schema.operationId] as Handler<OperationId>; // the union of all; the call below is what the validator has checked
+  const handler = handlers[openapi.schema.operationId] as Handler<OperationId>; // one of a union: the casts below say what the validator has checked
   const reply = await handler({ path: openapi.pathParams, query: req.query, header: req.headers, body: req.body, caller, requestId, signal: gone.signal } as unknown as Call<never> as Parameters<typeof handler>[0]) as
     { status: number; body: object; headers?: Record<string, string>; stream?: EventStream };
   if (reply.stream && contextOf(req).isHead) return void res.writeHead(200, { 'Content-Type': 'text/event-stream' }).end();

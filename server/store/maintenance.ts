@@ -19,7 +19,7 @@ const FLUSH_LAG_MS = 2_000;
 const SWEEPER_MS = 3_000;
 /** A filtered revoke writes down each of its batches; one that has not for so long will not go on. */
 const STALE_REVOCATION_MS = 30_000;
-/** No application, and no session. */
+/** No application, and no session: where walks begin. */
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 export function maintenance(context: Context, credentials: Credentials, flush: () => Promise<void>) {
@@ -99,7 +99,7 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
   }
 
   async function endLost(applicationId: string, cutoff: number, signal?: AbortSignal): Promise<void> {
-    for (let from = '00000000-0000-0000-0000-000000000000'; !signal?.aborted;) {
+    for (let from = NOBODY; !signal?.aborted;) {
       const end = (await db.first<{ id: string }>(strideEnd, applicationId, from))?.id;
       const rows = await db.all<{ id: string }>(silent, applicationId, from, end ?? 'ffffffff-ffff-ffff-ffff-ffffffffffff', cutoff);
       for (let at = 0; at < rows.length; at += BATCH) {
@@ -159,7 +159,7 @@ export function maintenance(context: Context, credentials: Credentials, flush: (
 
   interface Swept { id: string; generation: number; deletedAt: number | null }
   const each = async (signal: AbortSignal | undefined, work: (app: Swept) => Promise<void>) => {
-    for (let after = '00000000-0000-0000-0000-000000000000'; !signal?.aborted;) {
+    for (let after = NOBODY; !signal?.aborted;) {
       const apps = await db.all<Swept>(everyApplication, after);
       for (const app of apps) {
         if (signal?.aborted) return;
