@@ -16,7 +16,7 @@ export interface ConnectOptions extends StreamOptions {
   session?: Omit<NewSession, 'credentialId' | 'credentialExpiresAt' | 'tokenExpiresAt'> | undefined;
   /** How often creating the session is tried again while the service is out of reach. Default 2; `Infinity` waits for it. */
   retries?: number | undefined;
-  /** Is told when the connection is over, unless `close` or the signal ended it. */
+  /** Is told when the connection is over, unless `close` or the signal ended it. Must not throw. */
   onDisconnect?: ((end: Disconnected) => void) | undefined;
 }
 
@@ -73,6 +73,9 @@ const REJOIN_MS = 5_000;
  *
  * The scope `sessions:connect` is enough.
  */
+export function connect(options: ConnectOptions): Promise<Connection>;
+/** @internal With the time of a test. */
+export function connect(options: ConnectOptions, timing: Timing): Promise<Connection>;
 export async function connect(options: ConnectOptions, timing: Timing = realTiming): Promise<Connection> {
   const { applicationId, signal, onDisconnect } = options;
   const client = createClientWith(options, timing);
@@ -174,6 +177,5 @@ function failure(error: unknown): Disconnected {
 }
 
 export { ConnectionError, ProblemError, ResponseError, RollcallError, TimeoutError } from './problem.ts';
-export type { Timing } from './request.ts';
 export type { StreamOptions, StreamState } from './stream.ts';
 export type { NewSession, Session } from './types.ts';

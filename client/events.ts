@@ -93,6 +93,9 @@ const KNOWN: Readonly<Record<EventType, true>> = {
  *
  * Needs the scope `sessions:read`.
  */
+export function subscribe(options: SubscribeOptions): AsyncIterable<ApplicationEvent>;
+/** @internal With the time of a test. */
+export function subscribe(options: SubscribeOptions, timing: Timing): AsyncIterable<ApplicationEvent>;
 export function subscribe(options: SubscribeOptions, timing: Timing = realTiming): AsyncIterable<ApplicationEvent> {
   const { lastEventId = '' } = options;
   return follow(options, { path: ['events'], lastEventId, read: readApplicationEvent }, timing);
@@ -105,6 +108,9 @@ export function subscribe(options: SubscribeOptions, timing: Timing = realTiming
  *
  * Needs `sessions:write`, `sessions:connect` or `sessions:read`.
  */
+export function watchSession(options: WatchOptions): Promise<Disconnect>;
+/** @internal With the time of a test. */
+export function watchSession(options: WatchOptions, timing: Timing): Promise<Disconnect>;
 export async function watchSession(options: WatchOptions, timing: Timing = realTiming): Promise<Disconnect> {
   const path = ['sessions', options.sessionId, 'events'];
   for await (const disconnect of follow(options, { path, read: readDisconnect }, timing)) return disconnect;
@@ -135,6 +141,5 @@ function parse(data: string): object {
 }
 
 export { ConnectionError, ProblemError, ResponseError, RollcallError, TimeoutError } from './problem.ts';
-export type { Timing } from './request.ts';
 export type { StreamOptions, StreamState } from './stream.ts';
 export type { ConnectedSession, DisconnectReason, Session } from './types.ts';

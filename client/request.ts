@@ -36,7 +36,8 @@ const TIMEOUT_MS = 10_000;
 const RETRIES = 2;
 const BASE_MS = 200;
 const CAP_MS = 5_000;
-const RETRY_AFTER_CAP_MS = 30_000;
+/** The server's limits are counted by the minute. */
+const LONGEST_RETRY_AFTER_MS = 60_000;
 /** A longer timer would fire at once, in Node and in browsers alike. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -45,10 +46,10 @@ export const realTiming: Timing = {
   sleep: (ms, signal) => new Promise((resolve, reject) => alarm(ms, signal, resolve, reject)),
 };
 
-/** Milliseconds before attempt `attempt + 2`: full jitter under an exponential ceiling, unless the server named a time. */
+/** Milliseconds before attempt `attempt + 2`: full jitter under an exponential ceiling, or the time that the server named and a little, so that not all come back at once. */
 export function waitMs(attempt: number, { retryAfterMs }: RollcallError, random: () => number): number {
-  if (retryAfterMs !== undefined) return Math.min(retryAfterMs, RETRY_AFTER_CAP_MS);
-  return random() * Math.min(CAP_MS, BASE_MS * 2 ** attempt);
+  if (retryAfterMs === undefined) return random() * Math.min(CAP_MS, BASE_MS * 2 ** attempt);
+  return Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS) + random() * Math.min(CAP_MS, BASE_MS + retryAfterMs / 4);
 }
 
 /**
@@ -92,6 +93,7 @@ export async function send(
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof RollcallError) || !error.isRetryable || !(repeated < retries)) throw error;
+      if (Number(error.retryAfterMs) > LONGEST_RETRY_AFTER_MS) throw error; // sooner would be in vain, and nobody waits so long for a call
       await timing.sleep(waitMs(repeated, error, timing.random), signal);
     }
   }
@@ -130,8 +132,7 @@ async function within<T>(
       reject(reason);
       controller.abort(reason);
     };
-    const ms = Math.min(timeoutMs || LONGEST_TIMER_MS, LONGEST_TIMER_MS);
-    cancel = alarm(ms, signal, () => stop(new TimeoutError(timeoutMs)), stop);
+    cancel = alarm(timeoutMs || Infinity, signal, () => stop(new TimeoutError(timeoutMs)), stop);
   });
   try {
     return await Promise.race([work(controller.signal), cut]);
@@ -147,18 +148,20 @@ function alarm(
   timeIsUp: () => void,
   aborted: (reason: unknown) => void,
 ): () => void {
-  const onAbort = () => {
-    clearTimeout(timer);
-    aborted(signal?.reason);
-  };
   const cancel = () => {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   };
+  const onAbort = () => {
+    cancel();
+    aborted(signal?.reason);
+  };
   const timer = setTimeout(() => {
     cancel();
     timeIsUp();
-  }, ms);
-  signal?.addEventListener('abort', onAbort, { once: true });
+  }, Math.min(ms, LONGEST_TIMER_MS));
+  signal?.addEventListener('abort', onAbort);
+  // Of a signal that has been aborted before nothing is heard any more.
+  if (signal?.aborted) onAbort();
   return cancel;
 }

@@ -48,7 +48,8 @@ export function createTransport(options: ClientOptions, timing: Timing): Transpo
         if (error instanceof RollcallError) throw error;
         policy.signal?.throwIfAborted();
         if (answer) throw new ResponseError(answer.response, answer.body, { cause: error });
-        throw new RollcallError('The request could not be made.', { cause: error });
+        // The cause may quote a header: only it says more.
+        throw new RollcallError(`The request could not be made: its cause says why. The baseUrl is ${JSON.stringify(options.baseUrl)}.`, { cause: error });
       }
     },
   };

@@ -1,53 +1,115 @@
-// Turns a chapter of Markdown into one self-contained HTML page: readable on a phone, in the dark, and without a network.
-import { Marked, type Tokens } from 'marked';
+// The frame of every page: header with search, the list of chapters, what is on this page, and the policy that lets nothing load.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { transformSync } from 'esbuild';
+import { escape } from './highlight.ts';
+import { outline } from './markdown.ts';
+import type { Entry } from './search.ts';
 
-const STYLE = `
-  :root { color-scheme: light dark; --line: light-dark(#d7dae0, #3a3f4a); --soft: light-dark(#f3f4f7, #22262e); --link: light-dark(#0b57d0, #8ab4f8); }
-  body { margin: 0 auto; padding: 1rem 1.25rem 6rem; max-width: 46rem; font: 1rem/1.6 system-ui, sans-serif; overflow-wrap: break-word;
-    background: light-dark(#fff, #16181d); color: light-dark(#1c1e23, #e3e5ea); }
-  h1 { line-height: 1.2; } h2 { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: 1.25rem; scroll-margin-top: .5rem; }
-  h2:target { background: var(--soft); } h2 a { color: inherit; text-decoration: none; } h2 a:hover, h2 a:focus-visible { text-decoration: underline; }
-  a { color: var(--link); } code { padding: .1em .3em; border-radius: .25rem; background: var(--soft); font: .9em ui-monospace, monospace; }
-  li { margin: .35rem 0; } nav ul { padding: 0; list-style: none; columns: 13rem; } nav li { margin: 0; break-inside: avoid; }
-  pre { overflow-x: auto; padding: 1rem; background: var(--soft); } pre code { padding: 0; }`;
+export interface Link { href: string; title: string }
+export interface Group { title: string; links: Link[] }
+export interface Page {
+  /** The name of its files, without their endings. */
+  name: string; title: string; description: string; html: string; markdown: string;
+  previous?: Link | undefined; next?: Link | undefined;
+}
+/** What all pages have in common. */
+export interface Site { groups: Group[]; index: Entry[] }
 
-const escape = (text: string): string => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+const read = (name: string): string => readFileSync(new URL(`theme/${name}`, import.meta.url), 'utf8');
+const minify = (name: string, loader: 'css' | 'ts'): string => transformSync(read(name), { loader, minify: true, target: 'es2023', charset: 'utf8', ...(loader === 'ts' && { format: 'iife' }) }).code.trim();
+const theme = { base: minify('base.css', 'css'), chapter: minify('chapter.css', 'css'), reference: minify('reference.css', 'css'), script: minify('site.ts', 'ts') };
 
-/** Sections (`## name`) get their own name as the anchor, so that a link to one can be written down in the contract. */
-export function renderPage(markdown: string): string {
-  const marked = new Marked({
-    renderer: {
-      heading({ tokens, depth, text }) {
-        const inner = this.parser.parseInline(tokens);
-        return depth === 2 ? `<h2 id="${escape(text)}"><a href="#${escape(text)}">${inner}</a></h2>\n` : `<h${depth}>${inner}</h${depth}>\n`;
-      },
-    },
-  });
-  const { title, sections } = outline(markdown);
-  const links = sections.map((name) => `<li><a href="#${escape(name)}">${escape(name)}</a></li>`).join('\n');
-  const body = String(marked.parse(markdown, { async: false })).replace('<h2', () => `<nav aria-label="On this page"><ul>\n${links}\n</ul></nav>\n<h2`);
+const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+/** Only these scripts run, and whatever else a page might want to fetch, a browser refuses. */
+export const policy = ({ scripts, styles }: { scripts: string[]; styles: string }): string =>
+  `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${scripts.map(hash).join(' ')}; style-src ${styles}; img-src data:; font-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'">`;
+
+/** The console's mark, and its icon. */
+const MARK = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M1 3h14M1 8h14M1 13h8" fill="none" stroke="currentColor" stroke-width="3"/></svg>`;
+const ICON = `<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%231f4fd8'/%3E%3Cpath d='M4 5h8M4 8h8M4 11h4' stroke='%23fff' stroke-width='1.6' stroke-linecap='round'/%3E%3C/svg%3E">`;
+
+/** `<` would end the element that holds it. */
+const data = (index: Entry[]): string => JSON.stringify(index).replaceAll('<', '\\u003c');
+
+const list = ({ groups }: Site, current: string): string => groups.map(({ title, links }) => `<h2>${escape(title)}</h2>
+<ul>
+${links.map(({ href, title: text }) => `<li><a href="${href}"${href === `${current}.html` ? ' aria-current="page"' : ''}>${escape(text)}</a></li>`).join('\n')}
+</ul>`).join('\n');
+
+/** Above everything, on the reference, too. */
+const header = (site: Site, current: string): string => `<header class="top">
+<a class="brand" href="index.html">${MARK}<span>Rollcall</span></a>
+<nav class="bar" aria-label="Site">
+<a href="start.html"${current === 'start' ? ' aria-current="page"' : ''}>Start here</a>
+<a href="reference.html"${current === 'reference' ? ' aria-current="page"' : ''}>Reference</a>
+</nav>
+<button class="find" type="button" aria-haspopup="dialog" hidden><span>Search</span> <kbd>/</kbd></button>
+<details class="menu"><summary>Menu</summary><nav aria-label="Menu">
+${list(site, current)}
+</nav></details>${current === 'reference' ? '<h1>API reference</h1>' : ''}
+</header>
+<dialog class="search" aria-label="Search">
+<input type="search" aria-label="Search chapters and operations" placeholder="Search chapters and operations" autocomplete="off" spellcheck="false">
+<p role="status"></p>
+<ul></ul>
+<footer><kbd>↑</kbd> <kbd>↓</kbd> choose <kbd>↵</kbd> open <kbd>esc</kbd> close</footer>
+</dialog>`;
+
+const scripts = (site: Site): string => `<script type="application/json" id="index">${data(site.index)}</script>
+<script>${theme.script}</script>`;
+
+export function renderPage(page: Page, site: Site): string {
+  const { title, sections } = outline(page.markdown);
+  const onPage = sections.filter(({ depth }) => depth === 2);
+  const style = theme.base + theme.chapter;
+  const turn = (link: Link | undefined, word: string, kind: string) => (link ? `<a class="${kind}" href="${link.href}"><small>${word}</small> ${escape(link.title)}</a>` : '');
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+${policy({ scripts: [theme.script], styles: hash(style) })}
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(title)} - Rollcall</title>
-<style>${STYLE}
-</style>
+<meta name="description" content="${escape(page.description)}">
+<meta name="color-scheme" content="light dark">
+<title>${page.name === 'index' ? 'Rollcall' : `${escape(title)} - Rollcall`}</title>
+<link rel="alternate" type="text/markdown" href="${page.name}.md">
+${ICON}
+<style>${style}</style>
 </head>
-<body>
-<p><a href="/docs">API reference</a></p>
-<main>
-${body}</main>
+<body class="${page.name === 'index' ? 'home' : 'chapter'}">
+<a class="skip" href="#main">Skip to the text</a>
+${header(site, page.name)}
+<div class="columns">
+<nav class="side" aria-label="Chapters">
+${list(site, page.name)}
+</nav>
+<main id="main" tabindex="-1">
+${page.html}
+<nav class="turn" aria-label="Previous and next">${turn(page.previous, 'Previous', 'previous')}${turn(page.next, 'Next', 'next')}</nav>
+<footer class="foot"><a href="${page.name}.md">This page as Markdown</a> <a href="llms.txt">llms.txt</a></footer>
+</main>
+${onPage.length > 1 ? `<nav class="toc" aria-label="On this page"><h2>On this page</h2>
+<ul>
+${onPage.map((section) => `<li><a href="#${escape(section.id)}">${escape(section.title)}</a></li>`).join('\n')}
+</ul></nav>` : ''}
+</div>
+${scripts(site)}
 </body>
 </html>
 `;
 }
 
-/** The title of a chapter and the names of its sections, in their order. */
-export function outline(markdown: string): { title: string; sections: string[] } {
-  const headings = new Marked().lexer(markdown).filter((token): token is Tokens.Heading => token.type === 'heading');
-  const named = (depth: number) => headings.filter((heading) => heading.depth === depth).map((heading) => heading.text);
-  return { title: named(1)[0] ?? 'Documentation', sections: named(2) };
+/** Puts the site's header and policy on the page that Redocly made. */
+export function frameReference(html: string, site: Site): string {
+  const [head] = /<head>\s*<meta charset="[^"]+"\s*\/?>/i.exec(html) ?? [];
+  if (head === undefined) throw new Error('The reference has no place for its policy.');
+  const own = [...html.matchAll(/<script\b[^>]*>([^]*?)<\/script>/g)].map(([, script = '']) => script);
+  return html
+    // A policy only governs what comes after it, so it goes before everything that loads. The page makes its styles as it goes.
+    .replace(head, () => `${head}\n${policy({ scripts: [...own, theme.script], styles: "'unsafe-inline'" })}\n<link rel="alternate" type="text/markdown" href="reference.md">\n${ICON}`)
+    .replace('</head>', () => `<style>${theme.base}${theme.reference}</style></head>`)
+    .replace('<body>', () => `<body class="reference">\n${header(site, 'reference')}`)
+    .replace(/<\/body>(?![^]*<\/body>)/, () => `${scripts(site)}</body>`);
 }

@@ -52,7 +52,7 @@ export interface paths {
         /**
          * Delete an application
          * @description Revokes every connected session of the application first, exactly as `revokeSessions` does; from then on
-         *     every path under the application is 404. There is no way back.
+         *     every path under the application is 404, and its event streams end after a last `sessions.revoked`. There is no way back.
          */
         delete: operations["deleteApplication"];
         options?: never;
@@ -251,6 +251,7 @@ export interface paths {
          *
          *     Events come in order for each session, and at least once. Each has an id; a reader that comes back with the last one in `Last-Event-ID`
          *     misses nothing within 24 hours. An older or unknown id is answered with `reset` first. Without the header the stream starts now.
+         *     When the application is deleted its stream ends after a last `sessions.revoked`; whoever opens it again gets 404.
          *     An id that comes with empty data is no event; it says where you are, for the first time when nothing can be missed any more.
          *     The session in an event is as it was when the event was sent to you, which may be newer than the event.
          */
@@ -511,7 +512,7 @@ export interface components {
             credentialId?: string;
             /**
              * Format: date-time
-             * @description When the credential expires; a revoke denies it until then. Without it `tokenExpiresAt` counts, and without that the retention time.
+             * @description When the credential expires; a revoke denies it until then. Without it the latest `tokenExpiresAt` that the session had while it used the credential counts, and without that the retention time. Ignored without `credentialId`.
              */
             credentialExpiresAt?: string;
             /**
@@ -551,7 +552,7 @@ export interface components {
             credentialId?: string;
             /**
              * Format: date-time
-             * @description When the credential expires.
+             * @description When the credential expires. Ignored without `credentialId`.
              */
             credentialExpiresAt?: string;
         };
@@ -622,7 +623,7 @@ export interface components {
             action: "revokeSessions" | "revokeSession" | "allowCredential";
             /** @description Who called it, the token's subject. */
             subject: string;
-            /** @description What it was called with. Empty for a revoke-all. */
+            /** @description What it was called with. Empty for a revoke-all; `derivedStatus=active,idle,expired` and nothing else is one. */
             filter: {
                 derivedStatus?: components["schemas"]["DerivedStatus"][];
                 userId?: string;
@@ -674,7 +675,7 @@ export interface components {
          * @description Which problem it is. The link leads to its entry in the server's documentation.
          * @enum {string}
          */
-        ProblemType: "/docs/errors#invalid-request" | "/docs/errors#invalid-cursor" | "/docs/errors#unauthorized" | "/docs/errors#insufficient-scope" | "/docs/errors#application-bound" | "/docs/errors#credential-revoked" | "/docs/errors#not-found" | "/docs/errors#method-not-allowed" | "/docs/errors#revocation-too-large" | "/docs/errors#payload-too-large" | "/docs/errors#unsupported-media-type" | "/docs/errors#rate-limited" | "/docs/errors#internal-error" | "/docs/errors#store-unavailable" | "/docs/errors#issuer-unavailable" | "/docs/errors#overloaded" | "/docs/errors#not-built";
+        ProblemType: "/docs/errors#invalid-request" | "/docs/errors#invalid-cursor" | "/docs/errors#malformed-request" | "/docs/errors#unauthorized" | "/docs/errors#insufficient-scope" | "/docs/errors#application-bound" | "/docs/errors#credential-revoked" | "/docs/errors#not-found" | "/docs/errors#method-not-allowed" | "/docs/errors#request-timeout" | "/docs/errors#revocation-too-large" | "/docs/errors#payload-too-large" | "/docs/errors#unsupported-media-type" | "/docs/errors#expectation-failed" | "/docs/errors#rate-limited" | "/docs/errors#headers-too-large" | "/docs/errors#internal-error" | "/docs/errors#store-unavailable" | "/docs/errors#storage-full" | "/docs/errors#issuer-unavailable" | "/docs/errors#overloaded" | "/docs/errors#not-built";
         /** @description What comes on a session's stream. An `event` you do not know may be ignored. */
         SessionEvent: {
             /** @constant */
@@ -767,6 +768,8 @@ export interface components {
         BadRequest: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -777,6 +780,8 @@ export interface components {
         BadRequestOrCursor: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -798,6 +803,8 @@ export interface components {
         Forbidden: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 [name: string]: unknown;
             };
@@ -809,6 +816,8 @@ export interface components {
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -819,6 +828,8 @@ export interface components {
         PayloadTooLarge: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -829,6 +840,8 @@ export interface components {
         UnsupportedMediaType: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -839,6 +852,8 @@ export interface components {
         TooManyRequests: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
@@ -846,10 +861,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The store, or the token issuer, is out of reach. The outcome of a write is unknown; try again. */
+        /** @description The store, or the token issuer, is out of reach, and the outcome of a write is unknown; or the store's disk is full. Try again. */
         Unavailable: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
@@ -857,10 +874,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The token, or the application, has too many streams open; or there were too many requests. */
+        /** @description The caller, or the application, has too many streams open; or there were too many requests. */
         TooManyStreams: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
@@ -868,10 +887,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The store, or the token issuer, is out of reach, or this instance has no room for another stream. */
+        /** @description The store, or the token issuer, is out of reach, the store's disk is full, or this instance has no room for another stream. */
         UnavailableOrFull: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
@@ -879,10 +900,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Something that should not happen did. The outcome of a write is unknown. */
+        /** @description What was refused before it was known to be this operation (405, 408, 417, 431), or something that should not happen, and then the outcome of a write is unknown. */
         Unexpected: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                RateLimit: components["headers"]["RateLimit"];
                 [name: string]: unknown;
             };
             content: {
@@ -912,22 +935,23 @@ export interface components {
          */
         Cursor: string;
         /**
-         * @description Only sessions of this user.
+         * @description Only sessions of this user. A bare `+` means a space, as in forms; a plus sign is `%2B`.
          * @example user_ada
          */
         UserId: components["schemas"]["OpaqueId"];
         /**
-         * @description Only sessions whose `clientInfo.name` is this.
+         * @description Only sessions whose `clientInfo.name` is this. A bare `+` means a space, as in forms; a plus sign is `%2B`.
          * @example claude-code
          */
         ClientName: components["schemas"]["ShortText"];
         /**
-         * @description Only sessions that reported this hostname.
+         * @description Only sessions that reported this hostname. A bare `+` means a space, as in forms; a plus sign is `%2B`.
          * @example build-07
          */
         Hostname: components["schemas"]["HostnameText"];
         /**
          * @description Only sessions last active before this moment. Compares `lastActiveAt`, or `connectedAt` where there was no activity yet.
+         *     The plus sign of an offset is `%2B`.
          * @example 2026-11-22T00:00:00Z
          */
         LastActiveBefore: string;
@@ -940,6 +964,16 @@ export interface components {
          */
         "X-Request-Id": string;
         /**
+         * @description The limits that this call counts against, as draft-ietf-httpapi-ratelimit-headers writes them - `q` calls in `w` seconds. Absent where none is set.
+         * @example "principal";q=30000;w=60, "application";q=60000;w=60
+         */
+        "RateLimit-Policy": string;
+        /**
+         * @description The limit that is nearest to its end - `r` calls are left for the next `t` seconds.
+         * @example "principal";r=29999;t=60
+         */
+        RateLimit: string;
+        /**
          * @description The path of what was created.
          * @example /api/v1/applications/7c9e6679-7425-40de-944b-e07fc1f90ae7
          */
@@ -950,8 +984,8 @@ export interface components {
          */
         "Retry-After": number;
         /**
-         * @description What was wrong with the token, in the words of RFC 6750.
-         * @example Bearer error="invalid_token"
+         * @description What was wrong with the token, or which `scope` it lacks, in the words of RFC 6750.
+         * @example Bearer realm="rollcall", error="invalid_token", error_description="The token has expired."
          */
         "WWW-Authenticate": string;
     };
@@ -1011,6 +1045,8 @@ export type ParameterClientName = components['parameters']['ClientName'];
 export type ParameterHostname = components['parameters']['Hostname'];
 export type ParameterLastActiveBefore = components['parameters']['LastActiveBefore'];
 export type HeaderXRequestId = components['headers']['X-Request-Id'];
+export type HeaderRateLimitPolicy = components['headers']['RateLimit-Policy'];
+export type HeaderRateLimit = components['headers']['RateLimit'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderRetryAfter = components['headers']['Retry-After'];
 export type HeaderWwwAuthenticate = components['headers']['WWW-Authenticate'];
@@ -1040,6 +1076,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1071,6 +1109,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     Location: components["headers"]["Location"];
                     [name: string]: unknown;
                 };
@@ -1084,6 +1124,9 @@ export interface operations {
             403: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1116,6 +1159,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1150,6 +1195,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1198,22 +1245,23 @@ export interface operations {
                  */
                 derivedStatus?: components["schemas"]["DerivedStatus"][];
                 /**
-                 * @description Only sessions of this user.
+                 * @description Only sessions of this user. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example user_ada
                  */
                 userId?: components["parameters"]["UserId"];
                 /**
-                 * @description Only sessions whose `clientInfo.name` is this.
+                 * @description Only sessions whose `clientInfo.name` is this. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example claude-code
                  */
                 clientName?: components["parameters"]["ClientName"];
                 /**
-                 * @description Only sessions that reported this hostname.
+                 * @description Only sessions that reported this hostname. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example build-07
                  */
                 hostname?: components["parameters"]["Hostname"];
                 /**
                  * @description Only sessions last active before this moment. Compares `lastActiveAt`, or `connectedAt` where there was no activity yet.
+                 *     The plus sign of an offset is `%2B`.
                  * @example 2026-11-22T00:00:00Z
                  */
                 lastActiveBefore?: components["parameters"]["LastActiveBefore"];
@@ -1234,6 +1282,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1272,6 +1322,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1282,6 +1334,8 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     Location: components["headers"]["Location"];
                     [name: string]: unknown;
                 };
@@ -1295,6 +1349,9 @@ export interface operations {
             403: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1320,22 +1377,23 @@ export interface operations {
                  */
                 derivedStatus?: ("active" | "idle" | "expired")[];
                 /**
-                 * @description Only sessions of this user.
+                 * @description Only sessions of this user. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example user_ada
                  */
                 userId?: components["parameters"]["UserId"];
                 /**
-                 * @description Only sessions whose `clientInfo.name` is this.
+                 * @description Only sessions whose `clientInfo.name` is this. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example claude-code
                  */
                 clientName?: components["parameters"]["ClientName"];
                 /**
-                 * @description Only sessions that reported this hostname.
+                 * @description Only sessions that reported this hostname. A bare `+` means a space, as in forms; a plus sign is `%2B`.
                  * @example build-07
                  */
                 hostname?: components["parameters"]["Hostname"];
                 /**
                  * @description Only sessions last active before this moment. Compares `lastActiveAt`, or `connectedAt` where there was no activity yet.
+                 *     The plus sign of an offset is `%2B`.
                  * @example 2026-11-22T00:00:00Z
                  */
                 lastActiveBefore?: components["parameters"]["LastActiveBefore"];
@@ -1345,7 +1403,7 @@ export interface operations {
                  */
                 dryRun?: boolean;
                 /**
-                 * @description Refuse with 409, and change nothing, when more sessions than this match.
+                 * @description Refuse with 409, and change nothing, when more sessions than this match. Lost sessions that come back while a filtered revoke runs are ended and counted beyond it.
                  * @example 500
                  */
                 maxCount?: number;
@@ -1366,6 +1424,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1380,6 +1440,8 @@ export interface operations {
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1415,6 +1477,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1454,6 +1518,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1493,6 +1559,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1532,6 +1600,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1572,6 +1642,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1610,6 +1682,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1646,6 +1720,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1691,6 +1767,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1736,6 +1814,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1775,6 +1855,8 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
                     [name: string]: unknown;
                 };
                 content: {

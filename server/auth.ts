@@ -5,13 +5,16 @@ import { LRUCache } from 'lru-cache';
 import type { Config } from './config.ts';
 import { issuerKeys } from './issuer.ts';
 import { LOCAL_ALGORITHM, LOCAL_ISSUER, publicKeys, type SigningKey } from './keys.ts';
-import { Problem } from './problem.ts';
+import { challenge, noToken, Problem } from './problem.ts';
+import { UUID } from './uuid.ts';
 
 /** Who is calling, as a verified token says. */
 export interface Caller {
   /** The token's `sub`. */
   readonly subject: string;
   readonly organizationId: string;
+  /** The two as one: whose limits and whose streams these are. Not the token, of which every refresh brings another. */
+  readonly principal: string;
   readonly scopes: ReadonlySet<string>;
   /** The one application the token is bound to, if any. */
   readonly applicationId: string | undefined;
@@ -24,6 +27,12 @@ export interface Caller {
 export interface Verifier {
   /** @throws Problem `unauthorized`, or `issuer-unavailable` when nobody can tell. */
   verify(token: string): Promise<Caller>;
+  /** Whose token this is, when it was looked at so lately that it need not be again. */
+  recent(token: string): Caller | undefined;
+  /** False while nobody's token can be verified. */
+  canVerify(): boolean;
+  /** Whether this very token was good before, and has not expired since. */
+  knows(token: string): boolean;
 }
 
 type AuthConfig = Pick<Config, 'AUTH_ISSUER' | 'AUTH_AUDIENCE' | 'AUTH_JWKS_URL' | 'AUTH_STALE_KEYS' | 'ORG_CLAIM' | 'SCOPE_CLAIM'>;
@@ -31,24 +40,23 @@ type AuthConfig = Pick<Config, 'AUTH_ISSUER' | 'AUTH_AUDIENCE' | 'AUTH_JWKS_URL'
 const LONGEST_TOKEN = 8_192;
 /** How far the issuer's clock and ours may be apart. */
 const LEEWAY_S = 30;
-/** So long a verified token is not looked at again, and so long after the issuer took its key back it still works. */
+/** So long a verified token is not looked at again, also when the issuer has taken its key back. */
 const CACHED_MS = 60_000;
 /** 9999-12-31T23:59:59Z: later moments are no date in JSON. */
 const LAST_SECOND = 253_402_300_799;
 /** Never a symmetric one: the verifying key is public, so anybody could sign with it. */
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 /** The token in an Authorization header (RFC 6750, section 2.1). @throws Problem `unauthorized` */
-export function bearerToken(header: string | undefined): string {
-  if (!/^bearer +[^ ]/i.test(header ?? '')) {
-    throw new Problem('unauthorized', { detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' } });
-  }
-  const token = /^bearer +([\w.~+/-]+=*)$/i.exec(header ?? '')?.[1];
-  if (token === undefined) throw refusal('The Authorization header must be Bearer and exactly one token.');
+export function bearerToken(header = ''): string {
+  const token = /^bearer +([\w.~+/-]+=*)$/i.exec(header)?.[1];
+  if (token === undefined) throw /^bearer +[^ ]/i.test(header) ? refusal('The Authorization header must be Bearer and exactly one token.') : noToken();
   return token;
 }
+
+/** Whether it can be a token at all. What cannot is refused without any work. */
+export const isTokenShaped = (token: string): boolean => token.length <= LONGEST_TOKEN && COMPACT_JWS.test(token);
 
 export function createVerifier({ config, localKey, now = Date.now, onIssuerFailure }: {
   config: AuthConfig;
@@ -73,13 +81,24 @@ export function createVerifier({ config, localKey, now = Date.now, onIssuerFailu
     return toCaller(token, payload, config);
   }
 
+  function recent(token: string): Caller | undefined {
+    const hit = verified.peek(token), at = now(); // each is looked at anew so often that the oldest may go first
+    // In the leeway after `exp` every call goes the long way: one rule decides there, not two.
+    return hit && at < hit.caller.expiresAt && Math.abs(at - hit.at) < CACHED_MS ? hit.caller : undefined;
+  }
+
   return {
+    canVerify: trust.canVerify,
+    knows: (token) => now() < (verified.peek(token)?.caller.expiresAt ?? 0),
+    recent,
     async verify(token) {
-      const hit = verified.get(token);
-      // In the leeway after `exp` every call goes the long way: one rule decides there, not two.
-      if (hit && now() < hit.caller.expiresAt && Math.abs(now() - hit.at) < CACHED_MS) return hit.caller;
+      const known = recent(token);
+      if (known) return known;
       const at = now();
-      const caller = await verifyAnew(token);
+      const caller = await verifyAnew(token).catch((error: unknown) => {
+        if (error instanceof Problem && error.code === 'unauthorized') verified.delete(token);
+        throw error;
+      });
       verified.set(token, { caller, at });
       return caller;
     },
@@ -89,8 +108,11 @@ export function createVerifier({ config, localKey, now = Date.now, onIssuerFailu
 /** Whose tokens count, how they are signed, and with which keys. Nothing in a token has a say in it. */
 function trusted(config: AuthConfig, localKey: SigningKey | undefined, now: () => number, onFailure?: (error: unknown) => void) {
   const { AUTH_ISSUER: issuer, AUTH_JWKS_URL: jwksUrl, AUTH_STALE_KEYS: staleMs } = config;
-  if (issuer !== undefined) return { issuer, algorithms: ASYMMETRIC, keys: issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }) };
-  if (localKey) return { issuer: LOCAL_ISSUER, algorithms: [LOCAL_ALGORITHM], keys: createLocalJWKSet(publicKeys(localKey)) };
+  if (issuer !== undefined) {
+    const keys = issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure });
+    return { issuer, algorithms: ASYMMETRIC, keys, canVerify: keys.canVerify };
+  }
+  if (localKey) return { issuer: LOCAL_ISSUER, algorithms: [LOCAL_ALGORITHM], keys: createLocalJWKSet(publicKeys(localKey)), canVerify: () => true };
   throw new Error('a verifier needs an issuer or a local key');
 }
 
@@ -100,9 +122,11 @@ function toCaller(token: string, claims: JWTPayload, { ORG_CLAIM, SCOPE_CLAIM }:
   if (applicationId !== undefined && !(typeof applicationId === 'string' && UUID.test(applicationId))) {
     throw refusal("The token's application_id claim must be a UUID in lower case.");
   }
+  const subject = line(claims, 'sub'), organizationId = line(claims, ORG_CLAIM);
   return Object.freeze({
-    subject: line(claims, 'sub'),
-    organizationId: line(claims, ORG_CLAIM),
+    subject,
+    organizationId,
+    principal: `${organizationId}\0${subject}`,
     scopes: scopes(claims, SCOPE_CLAIM),
     applicationId,
     credentialId: isLine(sid, 200) ? `sid:${sid}` : `sha256:${hashOf(token)}`,
@@ -165,5 +189,5 @@ function whatIsWrong(error: unknown): Problem {
 /** A 401 that says what was wrong with the token (RFC 6750, section 3, which also limits the characters). */
 function refusal(detail: string, cause?: unknown): Problem {
   const description = detail.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?');
-  return new Problem('unauthorized', { detail, cause, headers: { 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${description}"` } });
+  return new Problem('unauthorized', { detail, cause, headers: challenge({ error: 'invalid_token', error_description: description }) });
 }

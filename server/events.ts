@@ -8,7 +8,11 @@ export interface ApplicationReader {
   /** What it has got so far. The follower leaves it alone until it is `live`. */
   position: EventPosition;
   live: boolean;
-  deliver(event: StoredEvent, frame: Buffer): void;
+  deliver(frame: Buffer): void;
+  /** Whether there still is an application to read of; asked of one reader for all, after a revoke-all. */
+  isThere(): Promise<boolean>;
+  /** The application was deleted: nothing more will come. */
+  end(): void;
 }
 
 /** Waits for one session to be over. */
@@ -19,7 +23,7 @@ export interface SessionReader {
   revokedGeneration?: number;
   /** Tells the client; the stream is ended afterwards, with those of all others told, by `end`. */
   over(reason: 'revoked' | 'ended' | 'lost'): void;
-  end(): void;
+  end(reason: 'revoked' | 'ended'): void;
 }
 
 export interface EventHub {
@@ -48,7 +52,8 @@ const AT_ONCE = 4;
 
 export const isAfter = (a: EventPosition, b: EventPosition): boolean => a.tx !== b.tx ? a.tx > b.tx : a.seq > b.seq;
 
-export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>, toFrame: (event: StoredEvent, applicationId: string) => Buffer, onError: (error: unknown) => void): EventHub {
+export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>, toFrame: (event: StoredEvent, applicationId: string) => Buffer, onError: (error: unknown) => void,
+  /** Called when an event has been written to all who read here, if there are any. */ onDelivered: (event: StoredEvent) => void = () => {}): EventHub {
   const followers = new Map<string, Follower>();
 
   function follow(applicationId: string): Follower {
@@ -101,10 +106,15 @@ export function createEventHub(store: Pick<Store, 'readEvents' | 'newestEvent'>,
     if (follower.applications.size > 0) {
       const frame = toFrame(event, follower.applicationId);
       for (const reader of follower.applications) {
-        if (reader.live && isAfter(event.position, reader.position)) { reader.position = event.position; reader.deliver(event, frame); await pause(); }
+        if (reader.live && isAfter(event.position, reader.position)) { reader.position = event.position; reader.deliver(frame); await pause(); }
       }
     }
-    for (const reader of told) { reader.end(); await pause(); }
+    if (written + told.length > 0) onDelivered(event);
+    for (const reader of told) { reader.end(event.type === 'session.disconnected' && event.reason === 'ended' ? 'ended' : 'revoked'); await pause(); }
+    const [anybody] = follower.applications;
+    if (event.type === 'sessions.revoked' && anybody && !await anybody.isThere().catch(() => false)) { // where nobody can tell they end too, and are told when they come back
+      for (const reader of follower.applications) { reader.end(); await pause(); }
+    }
   }
 
   function ring(applicationId: string): void {

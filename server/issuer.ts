@@ -1,4 +1,5 @@
 // The public keys of the configured OpenID Connect issuer: where they come from, and how long they are believed.
+import { BlockList, isIP } from 'node:net';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, type LocalJWKSet } from 'jose';
 import { Problem } from './problem.ts';
 
@@ -9,6 +10,10 @@ const MOST_BYTES = 256 * 1024;
 const COOLDOWN_MS = 5_000;
 /** Older keys are still used, and asked for again beside the request: a key the issuer took back is then gone. */
 const REFRESH_AFTER_MS = 5 * 60_000;
+/** Older ones, as after a quiet hour, are asked for again before the request: else the first forged token would pass. */
+const OLD_MS = 10 * 60_000;
+/** So long after an attempt that failed nobody waits for the next one: a hanging issuer would slow down everybody. */
+const FORGIVEN_MS = 60_000;
 
 export interface IssuerOptions {
   issuer: string;
@@ -21,8 +26,13 @@ export interface IssuerOptions {
   onFailure?: ((error: unknown) => void) | undefined;
 }
 
+export interface IssuerKeys extends JWTVerifyGetKey {
+  /** False when no token can be verified just now. Asks for the keys where there are none, so that it is known before a caller comes. */
+  canVerify(): boolean;
+}
+
 /** Finds the key for a token. Rejects with `issuer-unavailable` when it cannot know, with jose's error when there is none. */
-export function issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }: IssuerOptions): JWTVerifyGetKey {
+export function issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }: IssuerOptions): IssuerKeys {
   let keys: LocalJWKSet | undefined;
   let fetchedAt = -Infinity;
   let attemptedAt = -Infinity;
@@ -30,6 +40,7 @@ export function issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }: IssuerO
   let attempt: Promise<void> | undefined;
 
   const since = (at: number) => Math.abs(now() - at); // a clock that was set back is time gone by, not time to come
+  const tooOld = () => since(fetchedAt) >= Math.max(staleMs, COOLDOWN_MS);
   const unavailable = () => new Problem('issuer-unavailable', {
     headers: { 'Retry-After': String(Math.max(1, Math.ceil((COOLDOWN_MS - since(attemptedAt)) / 1000))) }, cause: failure,
   });
@@ -54,12 +65,12 @@ export function issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }: IssuerO
     await attempt;
   }
 
-  return async (header, token) => {
+  const getKey: JWTVerifyGetKey = async (header, token) => {
     if (since(fetchedAt) >= Math.min(REFRESH_AFTER_MS, staleMs / 2)) {
-      const done = refresh();
-      if (since(fetchedAt) >= Math.max(staleMs, COOLDOWN_MS)) await done;
+      const failedLately = failure !== undefined && since(attemptedAt) < FORGIVEN_MS, done = refresh();
+      if (tooOld() || (since(fetchedAt) >= OLD_MS && !failedLately)) await done;
     }
-    if (!keys || since(fetchedAt) >= Math.max(staleMs, COOLDOWN_MS)) throw unavailable();
+    if (!keys || tooOld()) throw unavailable();
     try {
       return await keys(header, token);
     } catch (error) {
@@ -69,6 +80,13 @@ export function issuerKeys({ issuer, jwksUrl, staleMs, now, onFailure }: IssuerO
       return keys(header, token);
     }
   };
+  return Object.assign(getKey, {
+    canVerify(): boolean {
+      if (keys && !tooOld()) return true;
+      void refresh();
+      return failure === undefined; // until the first attempt is over, nobody knows
+    },
+  });
 }
 
 async function fetchKeys(issuer: string, jwksUrl: string | undefined): Promise<LocalJWKSet> {
@@ -86,10 +104,22 @@ async function discover(issuer: string, signal: AbortSignal): Promise<string> {
   return url;
 }
 
-/** Only an issuer that is itself on loopback may send us there: others would reach what only this machine can. */
+/** What only this machine can reach: itself, and on its link such as the metadata of a cloud. */
+const near = new BlockList();
+for (const [network, bits] of [['0.0.0.0', 8], ['127.0.0.0', 8], ['169.254.0.0', 16]] as const) near.addSubnet(network, bits, 'ipv4');
+for (const [network, bits] of [['::', 127], ['fe80::', 10]] as const) near.addSubnet(network, bits, 'ipv6');
+
+function isNear(host: string): boolean {
+  const address = host.replace(/^\[|\]$/g, ''), version = isIP(address);
+  return version > 0 ? near.check(address, version === 6 ? 'ipv6' : 'ipv4') : /^(?:.*\.)?localhost\.?$/.test(host);
+}
+
+/** Only an issuer that is itself on loopback may send us there. What a name leads to is the certificate's to say. */
 function mayFetch(url: string, issuer: string): boolean {
-  const isLoopback = (text: string) => ['localhost', '127.0.0.1', '[::1]'].includes(URL.parse(text)?.hostname ?? '');
-  return URL.parse(url)?.protocol === 'https:' || (URL.parse(url)?.protocol === 'http:' && isLoopback(url) && isLoopback(issuer));
+  const isLoopback = (host: string) => ['localhost', '127.0.0.1', '[::1]'].includes(host);
+  const { protocol, hostname } = URL.parse(url) ?? {}, isTrusted = isLoopback(new URL(issuer).hostname);
+  if (hostname === undefined) return false;
+  return protocol === 'https:' ? isTrusted || !isNear(hostname) : protocol === 'http:' && isTrusted && isLoopback(hostname);
 }
 
 async function fetchJson(url: string, signal: AbortSignal): Promise<unknown> {

@@ -36,18 +36,30 @@ export function publicKeys({ kid, privateJwk: { kty, crv, x, y } }: SigningKey):
   return { keys: [{ kid, kty, crv, x, y, alg: LOCAL_ALGORITHM, use: 'sig' }] };
 }
 
+/** The key in the data directory, undefined where there is none. @throws ConfigError when there is a file that must not be used */
+export const readOwnSigningKey = (dataDirectory: string): Promise<SigningKey | undefined> => inWords(keyFile(dataDirectory), async (path) => {
+  const kept = await readPrivately(path);
+  return kept === undefined ? undefined : parseKept(path, kept);
+});
+
 /**
  * The key in the data directory, made on first start. Processes that start at once end up with the same one.
  * @throws ConfigError when there is a file that must not be used, or none can be made.
  */
 export async function readOrCreateSigningKey(dataDirectory: string): Promise<SigningKey> {
-  const path = join(dataDirectory, 'signing-key.json');
-  try {
-    const kept = await readPrivately(path);
-    if (kept !== undefined) return await parseKept(path, kept);
+  const own = await readOwnSigningKey(dataDirectory);
+  return own ?? inWords(keyFile(dataDirectory), async (path) => {
     await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
     await writeOnce(path, JSON.stringify(await generateSigningKey()));
-    return await parseKept(path, await readPrivately(path) ?? ''); // read back: somebody else's may have been first
+    return parseKept(path, await readPrivately(path) ?? ''); // read back: somebody else's may have been first
+  });
+}
+
+const keyFile = (dataDirectory: string): string => join(dataDirectory, 'signing-key.json');
+
+async function inWords<T>(path: string, work: (path: string) => Promise<T>): Promise<T> {
+  try {
+    return await work(path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     throw new ConfigError(`DATA_DIR: ${path} cannot be read or made (${(error as NodeJS.ErrnoException).code})`, { cause: error }); // only the file system is left to fail

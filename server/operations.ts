@@ -5,19 +5,19 @@ import type { EventStream } from './sse.ts';
 
 export type OperationId = keyof operations;
 
-/** An answer that is already JSON text: the store keeps most of a session that way, and nothing parses it again. */
-export class Json<T> {
-  readonly text: string;
-  declare readonly type: T;
-  constructor(text: string) { this.text = text; }
-}
+declare const says: unique symbol;
+/** A T as JSON text: the store keeps most of a session that way, and nothing parses it again. No text is one by itself: `handlers/present.ts` says which are. */
+export type Json<T> = string & { readonly [says]: (exactly: T) => T };
+
+/** What the contract documents for the 200 of an operation. */
+export type Answer<Id extends OperationId> = operations[Id]['responses'] extends { 200: { content: { 'application/json': infer B } } } ? B : never;
 
 type Param<O, In extends string> = O extends { parameters: { [K in In]?: infer P } } ? NonNullable<P> : never;
 type Body<O> = O extends { requestBody: { content: { 'application/json': infer B } } } ? B
   : O extends { requestBody?: infer R } ? [R] extends [undefined] ? undefined : R extends { content: { 'application/json': infer B } } ? B | undefined : undefined : undefined;
 
-/** Headers a status carries, less the one that every answer has. */
-type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as string extends K ? never : K extends 'X-Request-Id' ? never : K]: H[K] } : {};
+/** Headers a status carries, less those that every answer has. */
+type Headers<R> = R extends { headers: infer H } ? { [K in keyof H as string extends K ? never : K extends 'X-Request-Id' | 'RateLimit' | 'RateLimit-Policy' ? never : K]: H[K] } : {};
 type WithHeaders<R> = {} extends Headers<R> ? { headers?: never } : { headers: Headers<R> };
 
 /** One member per documented success: the status is the discriminant, the body is the documented one. */
@@ -33,8 +33,6 @@ export interface Call<O> {
   body: Body<O>;
   caller: Caller;
   requestId: string;
-  /** Aborted when the caller has gone. */
-  signal: AbortSignal;
 }
 
 export type Handler<Id extends OperationId> = (call: Call<operations[Id]>) => Promise<Reply<operations[Id]['responses']>>;

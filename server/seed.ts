@@ -14,9 +14,21 @@ const USERS = ['user_ada', 'user_grace', 'user_alan', 'user_edsger', 'user_barba
 const MINUTE = 60_000;
 const AT_ONCE = 8;
 const BATCH = 1_000;
+/** Three times in a lease, as it is by default. */
+const BEAT_MS = 30_000;
 
 const one = <T>(list: readonly T[]): T => list[randomInt(list.length)]!;
 const iso = (ms: number) => new Date(ms).toISOString();
+
+/** Somebody who connects: who, with what, from where. */
+export function newcomer() {
+  const { name, title, versions, agent } = one<{ name: string; title?: string; versions: string[]; agent: (version: string) => string }>(CLIENTS);
+  const version = one(versions);
+  return {
+    externalId: `seed:${randomUUID()}`, userId: one(USERS), hostname: one(HOSTS), userAgent: agent(version),
+    clientInfo: { name, version, ...(title && { title }) }, credentialId: `seed:${randomUUID()}`,
+  };
+}
 
 export interface SeedOptions {
   baseUrl: string;
@@ -25,12 +37,18 @@ export interface SeedOptions {
   count: number;
   /** Where a bar is drawn, if it is a terminal. */
   progress?: NodeJS.WriteStream;
+  now?: () => number;
 }
 
-/** Of a hundred sessions about 55 are active, 20 idle, 10 expired, 10 have ended and 5 were revoked. Answers how many were made. */
-export async function seed({ baseUrl, token, applicationId, count, progress }: SeedOptions): Promise<number> {
+/**
+ * Of a hundred sessions about 55 are active, 20 idle, 10 expired, 10 have ended and 5 were revoked. Answers how many were made.
+ * The limits that a server has by default are enough for any number: revokes are counted, so those who are thrown out go together.
+ */
+export async function seed({ baseUrl, token, applicationId, count, progress, now = Date.now }: SeedOptions): Promise<number> {
   const client = createClient({ baseUrl, token, retries: 5 });
-  let made = 0, waiting: { sessionId: string; lastActiveAt: string }[] = [];
+  const leaver = `user_mallory_${randomUUID().slice(0, 8)}`; // of this run, and of nobody else
+  const connected: string[] = [];
+  let made = 0, heardAt = now(), waiting: { sessionId: string; lastActiveAt: string }[] = [];
   const bar = (done: boolean) => {
     if (!progress?.isTTY) return;
     const width = 40, filled = Math.round(width * made / count);
@@ -41,20 +59,21 @@ export async function seed({ baseUrl, token, applicationId, count, progress }: S
     const beats = waiting.splice(0, BATCH);
     await client.sessions.heartbeat(applicationId, beats);
   };
+  /** So that the first is not lost before the last is there. */
+  const keepAlive = async () => {
+    heardAt = now();
+    for (let from = 0; from < connected.length; from += BATCH) await client.sessions.heartbeat(applicationId, connected.slice(from, from + BATCH).map((sessionId) => ({ sessionId })));
+  };
 
   const makeOne = async () => {
-    const { name, title, versions, agent } = one<{ name: string; title?: string; versions: string[]; agent: (version: string) => string }>(CLIENTS);
-    const version = one(versions), now = Date.now(), fate = randomInt(100);
+    const at = now(), fate = randomInt(100);
     const { session } = await client.sessions.create(applicationId, {
-      externalId: `seed:${randomUUID()}`,
-      userId: one(USERS), hostname: one(HOSTS), userAgent: agent(version),
-      clientInfo: { name, version, ...(title && { title }) },
-      credentialId: `seed:${randomUUID()}`,
-      tokenExpiresAt: iso(fate < 85 && fate >= 75 ? now - MINUTE * randomInt(1, 60) : now + MINUTE * randomInt(30, 600)),
+      ...newcomer(), ...(fate >= 95 && { userId: leaver }),
+      tokenExpiresAt: iso(fate < 85 && fate >= 75 ? at - MINUTE * randomInt(1, 60) : at + MINUTE * randomInt(30, 600)),
     });
-    if (fate < 85) waiting.push({ sessionId: session.id, lastActiveAt: iso(now - (fate < 55 ? randomInt(4 * MINUTE) : MINUTE * randomInt(6, 120))) });
-    else if (fate < 95) await client.sessions.end(applicationId, session.id);
-    else await client.sessions.revoke(applicationId, session.id);
+    if (fate < 85) waiting.push({ sessionId: session.id, lastActiveAt: iso(at - (fate < 55 ? randomInt(4 * MINUTE) : MINUTE * randomInt(6, 120))) });
+    if (fate >= 85 && fate < 95) await client.sessions.end(applicationId, session.id);
+    else connected.push(session.id);
     made++;
     if (made % 20 === 0) bar(false);
   };
@@ -64,9 +83,12 @@ export async function seed({ baseUrl, token, applicationId, count, progress }: S
     while (left-- > 0) {
       await makeOne();
       await beat(BATCH);
+      if (now() - heardAt > BEAT_MS) await keepAlive();
     }
   }));
   await beat(1);
+  await client.sessions.revokeAll(applicationId, { userId: leaver });
+  await keepAlive();
   bar(true);
   return made;
 }

@@ -14,7 +14,7 @@ export interface Session {
   readonly connectedAt: number;
   readonly tokenExpiresAt: number | null;
   readonly lastActiveAt: number | null;
-  /** What never changes (name, owner, client), as the members of a JSON object, ready to be sent. */
+  /** What never changes (name, user, client), as the members of a JSON object, ready to be sent. */
   readonly facts: string;
 }
 
@@ -23,7 +23,7 @@ export function derivedStatus(session: Session, now: number, idleAfter: number):
   return session.disconnectReason === null ? statusIfConnected(session, now, idleAfter) : 'disconnected';
 }
 
-/** The derived status with the connection taken as open: by it a revoke decides which lost sessions it is about. */
+/** The derived status with the connection taken as open. */
 export function statusIfConnected(session: Session, now: number, idleAfter: number): 'active' | 'idle' | 'expired' {
   if (session.tokenExpiresAt !== null && session.tokenExpiresAt <= now) return 'expired';
   return now - lastSeenActive(session) >= idleAfter ? 'idle' : 'active';
@@ -45,6 +45,14 @@ export interface SessionFilter {
 /** The part of a filter that depends on the time; the store answers for the rest. */
 export function matches(session: Session, status: DerivedStatus, filter: SessionFilter): boolean {
   return filter.statuses.has(status) && (filter.lastActiveBefore === undefined || lastSeenActive(session) < filter.lastActiveBefore);
+}
+
+/**
+ * Whether a revoke means a lost session: as it was when it was connected, or as it would be if it came back now, when coming back counts as the last that was seen
+ * of it where nothing else was. Where the two differ it is thrown out, because nobody is to sleep through that.
+ */
+export function meansLost(session: Session, now: number, idleAfter: number, filter: SessionFilter): boolean {
+  return [session, { ...session, connectedAt: now }].some((one) => matches(one, statusIfConnected(one, now, idleAfter), filter));
 }
 
 export const everyStatus: ReadonlySet<DerivedStatus> = new Set(['active', 'idle', 'expired', 'disconnected']);

@@ -1,5 +1,5 @@
 // The middleware, put together: who may pass, which connection a request belongs to, and what happens when one is revoked.
-import { type Connection, createConnections, describe, type Opening } from './connections.ts';
+import { type Connection, createConnections, describe, type Opening, settle } from './connections.ts';
 import { createDenials } from './denials.ts';
 import { cutAll, openExchange } from './exchange.ts';
 import { guardWith } from './guard.ts';
@@ -55,6 +55,8 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
   }
 
   function handle(request: McpRequest, response: McpResponse, next: Next): void {
+    // Its client went while it was asked who it is, so nobody would ever hear that the response is over. A goodbye needs no answer.
+    if (response.destroyed && request.method !== 'DELETE') return;
     const visit = reception.read(request, response, next);
     const { credential } = visit;
     if (isClosed) return refuse(visit, unavailable);
@@ -148,7 +150,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
     let expiry: NodeJS.Timeout | undefined;
     const exchange = openExchange(response, {
       listens: message.listens,
-      ids: message.ids,
+      ids: known && message.resumes ? known.owed : message.ids,
       onHead({ status, header }) {
         if (opens) connection = opens(status, header);
         connection?.exchanges.set(exchange, request);
@@ -157,6 +159,7 @@ export function createMcpSessions(registry: Registry, options: Omit<McpSessionsO
       },
       onClose() {
         clearTimeout(expiry);
+        if (connection) settle(connection, message, response.writableEnded);
         if (!connection?.exchanges.delete(exchange) || !exchange.isStream) return;
         connection.hasLeft = ![...connection.exchanges.keys()].some(({ isStream }) => isStream);
       },

@@ -2,6 +2,7 @@
 import type { Exchange } from './exchange.ts';
 import type { McpRequest } from './http.ts';
 import type { Credential } from './identity.ts';
+import type { Message, RequestId } from './message.ts';
 import type { McpSession } from './options.ts';
 import type { Registered } from './registry.ts';
 
@@ -29,6 +30,8 @@ export interface Connection extends Opening {
   state: 'open' | 'ended' | 'over';
   /** Responses that are being worked on, each with the request it answers. */
   readonly exchanges: Map<Exchange, McpRequest>;
+  /** Calls whose stream broke before they were answered, the latest last: a resumed stream may bring the answer. */
+  readonly owed: RequestId[];
   /** The last request of any kind. */
   seenAt: number;
   /** The last request that wanted something; undefined before the first. */
@@ -58,9 +61,18 @@ export interface Connections {
   [Symbol.iterator](): Iterator<Connection>;
 }
 
+const MOST_OWED = 100;
+
 /** It has an open response, or its client has given no sign of having left. */
 export function isConnected({ exchanges, hasLeft }: Connection): boolean {
   return exchanges.size > 0 || !hasLeft;
+}
+
+/** Notes, when a response is over, which calls are still waited for. A server that ends a resumed stream has answered them. */
+export function settle({ owed }: Connection, { ids, resumes }: Message, isEnded: boolean): void {
+  if (!isEnded) owed.push(...ids);
+  else if (resumes) owed.length = 0;
+  if (owed.length > MOST_OWED) owed.splice(0, owed.length - MOST_OWED);
 }
 
 export function createConnections(most: number): Connections {
@@ -84,6 +96,7 @@ export function createConnections(most: number): Connections {
         registering: undefined,
         state: 'open',
         exchanges: new Map(),
+        owed: [],
         seenAt: at,
         activeAt: undefined,
         hasLeft: false,

@@ -13,6 +13,8 @@ export interface Message {
   readonly discovers: boolean;
   /** Opens a stream that stays: GET, or `subscriptions/listen`. */
   readonly listens: boolean;
+  /** Goes on with a stream that broke: the calls that waited on that one wait here now. */
+  readonly resumes: boolean;
   /** Somebody wants something; pings, notifications and answers to the server are not that. */
   readonly isActivity: boolean;
   /** Calls that wait for an answer in this response. */
@@ -35,6 +37,7 @@ export function readMessage(request: McpRequest): Message {
     isModern,
     discovers: calls.some(({ method }) => method === 'server/discover'),
     listens: request.method === 'GET' || calls.some(({ method }) => method === 'subscriptions/listen'),
+    resumes: request.method === 'GET' && headerOf(request, 'last-event-id') !== undefined,
     isActivity: calls.some(({ method }) => !['initialize', 'ping', 'server/discover'].includes(String(method))),
     // isId has been asked above; the filter does not carry that into the type.
     ids: calls.map(({ id }) => id as RequestId),

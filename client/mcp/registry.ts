@@ -2,7 +2,7 @@
 import { createClient } from '../index.ts';
 import { subscribe } from '../events.ts';
 import { ProblemError } from '../problem.ts';
-import type { Heartbeat, NewSession } from '../types.ts';
+import type { ClientOptions, Heartbeat, NewSession } from '../types.ts';
 
 /** A session as the service keeps it. */
 export interface Registered {
@@ -38,13 +38,15 @@ export interface ServiceOptions {
   token: string | (() => string | Promise<string>);
   /** The application the sessions belong to. */
   applicationId: string;
+  /** Used instead of the global `fetch`. */
+  fetch?: ClientOptions['fetch'];
 }
 
 /** Whoever waits for an answer is an MCP client, or the next report a few seconds later: no long patience, no retries. */
 const PATIENCE = { timeoutMs: 5_000, retries: 0 };
 
-export function serviceRegistry({ baseUrl, token, applicationId }: ServiceOptions): Registry {
-  const client = createClient({ baseUrl, token, ...PATIENCE });
+export function serviceRegistry({ baseUrl, token, applicationId, fetch }: ServiceOptions): Registry {
+  const client = createClient({ baseUrl, token, fetch, ...PATIENCE });
   return {
     async create(body) {
       try {
@@ -67,7 +69,7 @@ export function serviceRegistry({ baseUrl, token, applicationId }: ServiceOption
     },
 
     async *events(signal, onState) {
-      const stream = subscribe({ baseUrl, token, applicationId, signal, onState: ({ state }) => onState(state === 'open') });
+      const stream = subscribe({ baseUrl, token, applicationId, fetch, signal, onState: ({ state }) => onState(state === 'open') });
       for await (const event of stream) {
         if (event.type === 'session.disconnected') yield { type: 'ended', sessionId: event.sessionId, reason: event.reason };
         else if (event.type === 'sessions.revoked') yield { type: 'revoked-all', generation: event.generation };

@@ -94,8 +94,13 @@ export function startWatcher({ registry, denials, now, ...on }: WatcherOptions):
       });
       if (isOpen) onState(false);
       await new Promise<void>((resolve) => {
-        const pause = later(REFUSED_MS, resolve);
-        stopped.signal.addEventListener('abort', () => (clearTimeout(pause), resolve()), { once: true });
+        const over = () => {
+          clearTimeout(pause);
+          stopped.signal.removeEventListener('abort', over);
+          resolve();
+        };
+        const pause = later(REFUSED_MS, over);
+        stopped.signal.addEventListener('abort', over);
       });
     }
   }

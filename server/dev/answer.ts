@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { createLogger } from '@stoplight/prism-core';
 import { createInstance, type IHttpRequest } from '@stoplight/prism-http';
-import { invalid, notFound, Problem, type InvalidPart } from '../problem.ts';
+import { invalid, notFound, noToken, Problem, type InvalidPart } from '../problem.ts';
 import { bodyErrors, clientInfoErrors, queryErrors } from '../query.ts';
 import { choose, CONTROLS, type Operation } from './examples.ts';
 
@@ -21,7 +21,7 @@ export function createAnswer(operations: Operation[]): (asked: Asked) => Promise
   return async ({ method, path, query, headers, body, requestId }) => {
     const operation = route(operations, method, path);
     if (!/^Bearer +[\w.~+/-]+=*$/i.test(headers.authorization ?? '')) {
-      throw new Problem('unauthorized', { detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' } });
+      throw noToken();
     }
     const content = readBody(operation, headers, body);
     refuseOddQuery(operation, query);

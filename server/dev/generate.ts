@@ -1,10 +1,10 @@
-// Makes generated/ from the contract, the TypeScript types and the contract as JSON, and the README's table; `--check` only says what is stale.
+// Makes generated/ from the contract, the TypeScript types and the contract as JSON, and the table of variables where it is shown; `--check` only says what is stale.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from 'openapi-typescript';
-import { withVariables } from './readme.ts';
+import { WITH_VARIABLES, withVariables } from './readme.ts';
 import { redocly } from './redocly.ts';
 
 const root = new URL('../../', import.meta.url);
@@ -45,7 +45,7 @@ async function asJson(contract: string): Promise<OpenAPI3> {
 
 if (import.meta.main) {
   const files = await generate();
-  files.set('README.md', withVariables(await readFile(new URL('README.md', root), 'utf8')));
+  for (const path of WITH_VARIABLES) files.set(path, withVariables(await readFile(new URL(path, root), 'utf8')));
   const behind = await stale(files);
   if (!process.argv.includes('--check')) {
     for (const path of behind) await writeFile(new URL(path, root), files.get(path) ?? '');

@@ -1,21 +1,22 @@
 // The mock for frontend teams: the contract's examples on the contract's paths, on this machine only, open to any page's origin.
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { getHttpOperationsFromSpec } from '@stoplight/prism-http';
 import { toProblem, type Problem } from '../problem.ts';
 import { createAnswer, LARGEST_BODY, type Answered } from './answer.ts';
+import { allowBrowsers } from './browsers.ts';
+import { called, port, whole, whyNot } from './called.ts';
 import { chosenDelay, LONGEST_DELAY_MS, table } from './examples.ts';
 
 const CONTRACT = fileURLToPath(new URL('../../openapi.yaml', import.meta.url));
 
 export interface Mock { url: string; table: string; close: () => Promise<void> }
-interface Options { port?: number; spec?: string; log?: (line: string) => void }
+interface Options { port?: number; spec?: string; /** Before every answer, where the call does not say otherwise; ms. */ delay?: number; log?: (line: string) => void }
 
-export async function startMock({ port = 0, spec = CONTRACT, log = () => {} }: Options = {}): Promise<Mock> {
+export async function startMock({ port = 0, spec = CONTRACT, delay = 0, log = () => {} }: Options = {}): Promise<Mock> {
   const operations = await getHttpOperationsFromSpec(spec);
   const answer = createAnswer(operations);
   const readable = [...new Set(operations.flatMap(({ responses }) => responses.flatMap(({ headers = [] }) => headers.map(({ name }) => name))))].join(', ');
@@ -35,7 +36,7 @@ export async function startMock({ port = 0, spec = CONTRACT, log = () => {} }: O
     const [path = '', search = ''] = (req.url ?? '').split(/\?(.*)/s);
     const query = new URLSearchParams(search);
     const body = await readAll(req);
-    await wait(chosenDelay(query), undefined, { ref: false });
+    await wait(chosenDelay(query, req.headers) ?? delay, undefined, { ref: false });
     return answer({ method: req.method ?? '', path, query, headers: req.headers, body, requestId });
   }
 
@@ -55,16 +56,6 @@ function refusal(problem: Problem, requestId: string): Answered {
   return { status: problem.status, headers, body: JSON.stringify(problem.body(requestId)) };
 }
 
-/** As Prism does it: whoever asks may. There is nothing here to protect. */
-function allowBrowsers({ headers }: IncomingMessage, res: ServerResponse, readable: string): void {
-  res.setHeader('Access-Control-Allow-Origin', headers.origin ?? '*');
-  res.setHeader('Access-Control-Allow-Credentials', 'true');
-  res.setHeader('Access-Control-Allow-Methods', headers['access-control-request-method'] ?? '*');
-  res.setHeader('Access-Control-Allow-Headers', headers['access-control-request-headers'] ?? '*');
-  res.setHeader('Access-Control-Expose-Headers', readable);
-  res.setHeader('Vary', 'Origin');
-}
-
 async function readAll(req: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -79,22 +70,26 @@ async function readAll(req: IncomingMessage): Promise<Buffer> {
 const introduction = ({ url, table }: Mock): string => `Rollcall mock on ${url}
 It is stateless: every answer is an example from openapi.yaml, and nothing that you send is kept.
 Any bearer token will do:  curl -H 'Authorization: Bearer any' ${url}/api/v1/applications
-Choose an answer in the query (or with the header Prefer: code=404, example=empty):
-  ?__code=404        this status            ?__example=empty   this example
-  ?__delay=1500      wait so many ms, at most ${LONGEST_DELAY_MS}
+Choose an answer in the query (or with the header Prefer: code=404, example=empty, delay=500):
+  ?__code=404        this status              ?__example=empty   this example
+  ?__dynamic=true    made up from the schema  ?__seed=7          the same again
+  ?__delay=1500      wait so many ms, at most ${LONGEST_DELAY_MS}; for all calls: npm run mock -- --delay 1500
 Requests are validated as the server does it: unknown, empty and repeated query parameters are 400.
 
 ${table}
 `;
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { port: { type: 'string', default: process.env['PORT'] ?? '4010' } } });
+  const options = called('mock', "Answers every call with the contract's examples, and keeps nothing.")
+    .addOption(port(4010))
+    .option('--delay <ms>', 'before every answer', whole(0, LONGEST_DELAY_MS), 0)
+    .parse().opts<{ port: number; delay: number }>();
   try {
-    const mock = await startMock({ port: Number(values.port), log: console.log });
+    const mock = await startMock({ ...options, log: console.log });
     console.log(introduction(mock));
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void mock.close());
   } catch (error) {
-    console.error(`The mock cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`The mock cannot start: ${whyNot(error)}`);
     process.exitCode = 1;
   }
 }

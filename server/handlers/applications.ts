@@ -3,7 +3,7 @@ import type { Handlers } from '../operations.ts';
 import type { Application } from '../store/store.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { actorOf, found, tenantOf } from './input.ts';
-import { iso } from './present.ts';
+import { iso } from '../iso.ts';
 import type { Dependencies } from './index.ts';
 
 const present = ({ id, name, organizationId, createdAt }: Application) => ({ id, name, organizationId, createdAt: iso(createdAt) });

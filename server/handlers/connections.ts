@@ -1,9 +1,9 @@
 // What a backend, an adapter or a client reports: a connection opened, is still there, has ended.
 import { Problem, invalid } from '../problem.ts';
 import { displayName } from '../session.ts';
-import { Json, type Handlers } from '../operations.ts';
+import type { Handlers } from '../operations.ts';
 import { found, ownerOf, proofOf, refuseClaims, tenantOf, time } from './input.ts';
-import { presentSession } from './present.ts';
+import { presentConnected, presentOne, presentSession } from './present.ts';
 import type { Dependencies } from './index.ts';
 
 const OF_THE_TOKEN = ['credentialId', 'credentialExpiresAt', 'tokenExpiresAt'];
@@ -34,7 +34,7 @@ export const connectionHandlers = ({ store, idleAfter, retention }: Dependencies
       throw new Problem('credential-revoked', { detail: 'The client has to authenticate again and connect with a new credential.' });
     }
     const { outcome, session, generation } = connected;
-    const answer = new Json<never>(`{"session":${presentSession(session, store.now(), idleAfter)},"generation":${generation}}`);
+    const answer = presentConnected(presentSession(session, store.now(), idleAfter), generation);
     return outcome === 'found' ? { status: 200, body: answer }
       : { status: 201, body: answer, headers: { Location: `/api/v1/applications/${path.applicationId}/sessions/${session.id}` } };
   },
@@ -54,6 +54,6 @@ export const connectionHandlers = ({ store, idleAfter, retention }: Dependencies
 
   endSession: async ({ path, caller }) => {
     const session = found(await store.endSession(tenantOf(caller, path), ownerOf(caller), path.sessionId));
-    return { status: 200, body: new Json(`{"session":${presentSession(session, store.now(), idleAfter)}}`) };
+    return { status: 200, body: presentOne(presentSession(session, store.now(), idleAfter)) };
   },
 }) satisfies Partial<Handlers>;

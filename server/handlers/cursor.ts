@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { Problem } from '../problem.ts';
 import type { EventPosition } from '../store/store.ts';
+import { UUID } from '../uuid.ts';
 
 /** @param list whose list it is and with which filters; everything but `limit` and `cursor`. */
 const fingerprint = (list: readonly unknown[]): string => createHash('sha256').update(JSON.stringify(list)).digest('base64url').slice(0, 16);
@@ -11,8 +12,6 @@ const encode = (last: string, list: readonly unknown[]): string => Buffer.from(J
 export function encodeCursor(last: string | undefined, list: readonly unknown[]): { nextCursor?: string } {
   return last === undefined ? {} : { nextCursor: encode(last, list) };
 }
-
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** @throws Problem invalid-cursor, for one that was made up, cut, or made by another list. */
 export function decodeCursor(cursor: string | undefined, list: readonly unknown[], form: RegExp = UUID): string | undefined {

@@ -1,6 +1,7 @@
 // What handlers read from a call beyond what the contract's schema can say.
 import { invalid, notFound } from '../problem.ts';
 import type { Caller } from '../auth.ts';
+import { LAST_MOMENT } from '../iso.ts';
 import type { Actor, Credential, Tenant } from '../store/store.ts';
 
 /** Milliseconds since the epoch, of a text that the schema has seen to be a moment. */
@@ -14,14 +15,17 @@ export const actorOf = ({ subject }: Caller, requestId: string): Actor => ({ sub
 /** Whose sessions the caller may touch: with `sessions:connect` alone its own, else (undefined) all of the application. */
 export const ownerOf = ({ scopes, subject }: Caller): string | undefined => scopes.has('sessions:write') ? undefined : subject;
 
+/** A token is accepted for a leeway after it has expired, by the instance's clock, which may be two minutes behind the store's; a denial lasts longer than that. */
+const ACCEPTED_MS = 5 * 60_000;
+
 /**
  * What a client's own token says of its session: nothing for a backend, whose token is not the session's. A session claim lives on in the tokens that
- * a refresh brings, so it is denied for as long as anything is remembered; a token's hash only until the token expires.
+ * a refresh brings, so it is denied for as long as anything is remembered; a token's hash only for as long as the token may be accepted.
  */
 export function proofOf(caller: Caller, retention: number): { tokenExpiresAt: number | undefined; credential: Credential | undefined } {
   if (ownerOf(caller) === undefined) return { tokenExpiresAt: undefined, credential: undefined };
   const { credentialId: id, expiresAt } = caller;
-  return { tokenExpiresAt: expiresAt, credential: { id, expiresAt: id.startsWith('sid:') ? expiresAt + retention : expiresAt } };
+  return { tokenExpiresAt: expiresAt, credential: { id, expiresAt: Math.min(LAST_MOMENT, expiresAt + Math.max(ACCEPTED_MS, id.startsWith('sid:') ? retention : 0)) } };
 }
 
 /** @throws Problem not-found, for what the store says is not there. */

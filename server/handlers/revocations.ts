@@ -3,7 +3,7 @@ import { notFound } from '../problem.ts';
 import type { Handlers } from '../operations.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { actorOf, found, tenantOf } from './input.ts';
-import { iso } from './present.ts';
+import { iso } from '../iso.ts';
 import type { Dependencies } from './index.ts';
 
 export const revocationHandlers = ({ store }: Dependencies) => ({

@@ -1,11 +1,12 @@
 // See who is connected, and cut them off.
 import { connectedStatuses, wantedStatuses, type DerivedStatus, type SessionFilter } from '../session.ts';
+import { iso } from '../iso.ts';
 import { Problem } from '../problem.ts';
-import { Json, type Handlers } from '../operations.ts';
+import type { Handlers } from '../operations.ts';
 import type { AuditFilter, Revoked } from '../store/store.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { actorOf, found, tenantOf, time } from './input.ts';
-import { iso, presentSession } from './present.ts';
+import { presentOne, presentPage, presentSession } from './present.ts';
 import type { Dependencies } from './index.ts';
 
 type FilterQuery = { derivedStatus?: DerivedStatus[]; userId?: string; clientName?: string; hostname?: string; lastActiveBefore?: string };
@@ -18,15 +19,12 @@ export const sessionHandlers = ({ store, idleAfter }: Dependencies) => ({
     const filter = filterOf(wantedStatuses(query), query);
     const list = [path.applicationId, [...filter.statuses].sort(), filter.userId, filter.clientName, filter.hostname, filter.lastActiveBefore];
     const page = found(await store.pageSessions(tenantOf(caller, path), filter, { after: decodeCursor(query.cursor, list), limit: query.limit! })); // the validator filled in the default
-    const now = store.now();
-    const items = page.items.map((session) => presentSession(session, now, idleAfter)).join();
-    const { nextCursor } = encodeCursor(page.next, list);
-    return { status: 200, body: new Json(`{"items":[${items}]${nextCursor ? `,"nextCursor":"${nextCursor}"` : ''}}`) };
+    return { status: 200, body: presentPage(page.items, encodeCursor(page.next, list).nextCursor, store.now(), idleAfter) };
   },
 
   getSession: async ({ path, caller }) => {
     const session = found(await store.getSession(tenantOf(caller, path), path.sessionId));
-    return { status: 200, body: new Json(`{"session":${presentSession(session, store.now(), idleAfter)}}`) };
+    return { status: 200, body: presentOne(presentSession(session, store.now(), idleAfter)) };
   },
 
   getSessionCounts: async ({ path, caller }) => {

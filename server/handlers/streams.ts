@@ -2,7 +2,8 @@
 import { isAfter, type ApplicationReader, type EventHub, type SessionReader } from '../events.ts';
 import type { Handlers } from '../operations.ts';
 import { notFound } from '../problem.ts';
-import { frame, jitteredRetry, positionFrame, type Sink } from '../sse.ts';
+import { frame, jitteredRetry, positionFrame } from '../frames.ts';
+import type { Sink } from '../sse.ts';
 import type { DisconnectReason } from '../session.ts';
 import type { EventPosition } from '../store/store.ts';
 import { decodeEventId, encodeEventId } from './cursor.ts';
@@ -35,7 +36,7 @@ export const streamHandlers = (dependencies: Dependencies) => ({
     let keepsAlive = false;
 
     return { status: 200, stream: {
-      applicationId, maxAgeMs: SESSION_STREAM_MS,
+      kind: 'session', applicationId, maxAgeMs: SESSION_STREAM_MS,
       beat: () => { if (keepsAlive) store.beat(applicationId, sessionId); },
       async start(sink: Sink) {
         keepsAlive = reported !== undefined && await beatNow();
@@ -47,10 +48,10 @@ export const streamHandlers = (dependencies: Dependencies) => ({
           generation: undefined,
           over(reason) {
             if (reason !== 'lost') tell(reason);
-            else if (keepsAlive && !sink.closed) beatNow().catch(() => sink.end()); // it was away, and is not any more
-            else { tell(reason); sink.end(); }
+            else if (keepsAlive && !sink.closed) beatNow().catch(() => sink.end('failed')); // it was away, and is not any more
+            else { tell(reason); sink.end(reason); }
           },
-          end: () => sink.end(),
+          end: (reason) => sink.end(reason),
         };
         sink.onClose(await hub.readSession(applicationId, sessionId, reader));
         // Read once more, now that nothing can be missed.
@@ -61,7 +62,7 @@ export const streamHandlers = (dependencies: Dependencies) => ({
         if (sink.closed) return;
         if (reason === null && !revokedMeanwhile) return;
         tell(reason ?? 'revoked');
-        sink.end();
+        sink.end(reason ?? 'revoked');
       },
     } };
   },
@@ -72,20 +73,22 @@ export const streamHandlers = (dependencies: Dependencies) => ({
     if (!await store.isVisible(tenant)) throw notFound();
     const asked = header['last-event-id'];
     return { status: 200, stream: {
-      applicationId,
+      kind: 'application', applicationId,
       async start(sink: Sink) {
         const from = asked === undefined || asked === '' ? undefined : decodeEventId(asked, applicationId, store.now() - eventRetention);
-        const reader: ApplicationReader = { position: { tx: 0, seq: 0 }, live: false, deliver: (_event, bytes) => sink.write(bytes) };
+        const reader: ApplicationReader = { position: { tx: 0, seq: 0 }, live: false, deliver: (bytes) => sink.write(bytes), isThere: () => store.isVisible(tenant), end: () => sink.end('application_deleted') };
         const reading = await hub.readApplication(applicationId, reader);
         sink.onClose(reading.stop);
-        if (asked !== undefined && asked !== '' && (from === undefined || isAfter(from, reading.position))) {
+        if (!await store.isVisible(tenant)) throw notFound(); // it was deleted meanwhile, and nobody would tell us any more
+        // Another instance may have read further than this one has yet; what none can have read is of another log.
+        const isOurs = from !== undefined && (!isAfter(from, reading.position) || !isAfter(from, await store.newestEvent(applicationId)));
+        if (asked !== undefined && asked !== '' && !isOurs) {
           sink.write(frame({ id: encodeEventId(store.now(), reading.position, applicationId), event: 'reset', data: {} }));
         } else if (from !== undefined) {
           reader.position = from;
           await catchUp(dependencies, applicationId, reader, reading, sink);
         }
-        if (isAfter(reading.position, reader.position)) reader.position = reading.position;
-        reader.live = true;
+        goLive(reader, reading);
         // From here on nothing is missed, not even by a reader whose stream breaks before there was an event.
         sink.write(positionFrame(encodeEventId(store.now(), reader.position, applicationId)));
       },
@@ -96,7 +99,7 @@ export const streamHandlers = (dependencies: Dependencies) => ({
 /** What the reader has missed, page by page, no faster than it reads. */
 async function catchUp({ store, idleAfter }: Dependencies, applicationId: string, reader: ApplicationReader, reading: { readonly position: EventPosition }, sink: Sink): Promise<void> {
   while (isAfter(reading.position, reader.position) && !sink.closed) {
-    const events = await store.readEvents(applicationId, reader.position, PAGE);
+    const newest = reading.position, events = await store.readEvents(applicationId, reader.position, PAGE);
     const now = store.now();
     for (const event of events) {
       reader.position = event.position;
@@ -104,6 +107,13 @@ async function catchUp({ store, idleAfter }: Dependencies, applicationId: string
       await sink.drained(); // a page of large events is more than may wait unsent
       if (sink.closed) return;
     }
-    if (events.length === 0) return; // the rest was forgotten meanwhile
+    if (events.length === 0) reader.position = newest; // the rest was forgotten meanwhile
   }
+  goLive(reader, reading);
+}
+
+/** In one step with the last look at where the others are: what they were given in between would never reach this one. */
+function goLive(reader: ApplicationReader, { position }: { readonly position: EventPosition }): void {
+  if (isAfter(position, reader.position)) reader.position = position;
+  reader.live = true;
 }

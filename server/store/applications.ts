@@ -1,4 +1,5 @@
 // Applications: what sessions belong to, and what belongs to an organization.
+import { AFTER_ALL } from '../uuid.ts';
 import { applicationOf, type Context } from './context.ts';
 import { statements } from './database.ts';
 import type { Application, Page, Store } from './store.ts';
@@ -16,7 +17,7 @@ export function applications({ db, now, newId }: Context) {
     return { id, name, organizationId, createdAt };
   };
 
-  const listApplications: Store['listApplications'] = async (organizationId, boundTo, { after = 'ffffffff-ffff-ffff-ffff-ffffffffffff', limit }) => {
+  const listApplications: Store['listApplications'] = async (organizationId, boundTo, { after = AFTER_ALL, limit }) => {
     const rows = await db.all<Application>(page, organizationId, boundTo ?? null, after, limit + 1);
     const items = rows.slice(0, limit);
     return { items, next: rows.length > limit ? items.at(-1)!.id : undefined } satisfies Page<Application>;

@@ -1,17 +1,20 @@
 // Heartbeats held in memory until the next flush: at most one write a second for a session, however often it beats.
 import type { Session } from '../session.ts';
 
-export interface Beat { at: number; lastActiveAt: number | null }
+/** `early`: it may tell of activity from before the connection, which makes the session look older than its row does. */
+export interface Beat { at: number; lastActiveAt: number | null; early: boolean }
 
 /** By application, then by session. */
 export type HeldBeats = Map<string, Map<string, Beat>>;
 
 export interface Beats {
-  add(applicationId: string, sessionId: string, at: number, lastActiveAt: number | null): void;
+  add(applicationId: string, sessionId: string, beat: Beat): void;
   /** Was there a beat that is not written yet? */
   has(applicationId: string, sessionId: string): boolean;
   /** The session with the activity that is not written yet. */
   overlay(applicationId: string, session: Session): Session;
+  /** The sessions with an early beat that is not written yet. */
+  early(applicationId: string): string[];
   /** Takes what has gathered, to be written. It goes on showing in `overlay`, so that activity never seems to move back. */
   take(): HeldBeats;
   /** These of what was taken are written. A read that began before may still bring the row as it was, so they show for a while. */
@@ -31,22 +34,25 @@ export function createBeats(): Beats {
   const activeIn = (beats: HeldBeats, applicationId: string, sessionId: string): number => beats.get(applicationId)?.get(sessionId)?.lastActiveAt ?? -Infinity;
 
   return {
-    add(applicationId, sessionId, at, lastActiveAt) {
+    add(applicationId, sessionId, { at, lastActiveAt, early }) {
       let sessions = held.get(applicationId);
       if (!sessions) held.set(applicationId, sessions = new Map());
       const known = sessions.get(sessionId);
-      if (!known) sessions.set(sessionId, { at, lastActiveAt });
+      if (!known) sessions.set(sessionId, { at, lastActiveAt, early });
       else {
         known.at = Math.max(known.at, at);
+        known.early ||= early;
         if (lastActiveAt !== null) known.lastActiveAt = Math.max(known.lastActiveAt ?? 0, lastActiveAt);
       }
     },
     has: (applicationId, sessionId) => [held, ...beingWritten].some((beats) => beats.get(applicationId)?.has(sessionId)),
     overlay(applicationId, session) {
       let active = activeIn(held, applicationId, session.id);
-      for (const some of [...beingWritten, ...lingering.values()]) active = Math.max(active, activeIn(some, applicationId, session.id));
+      for (const some of beingWritten) active = Math.max(active, activeIn(some, applicationId, session.id));
+      for (const some of lingering.values()) active = Math.max(active, activeIn(some, applicationId, session.id));
       return active > (session.lastActiveAt ?? -Infinity) ? { ...session, lastActiveAt: active } : session;
     },
+    early: (applicationId) => [held, ...beingWritten].flatMap((beats) => [...beats.get(applicationId) ?? []].flatMap(([id, { early }]) => early ? [id] : [])),
     take() {
       const taken = held;
       held = new Map();

@@ -23,27 +23,37 @@ export function openBell(url: string, { onRing, onListening, onError }:
   { onRing: (applicationId: string) => void; onListening: () => void; onError: (error: unknown) => void }): Bell {
   const stopped = new AbortController();
   const waiting = new Set<string>();
-  let current: pg.Client | undefined;
+  let tell: ((applicationIds: string[]) => Promise<void>) | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   async function listen(): Promise<void> {
     const client = new pg.Client({ connectionString: url, application_name: 'rollcall bell', connectionTimeoutMillis: CONNECT_MS, query_timeout: SILENT_MS, keepAlive: true });
-    const ended = new Promise<Error>((resolve) => { client.once('error', resolve); client.once('end', () => resolve(new Error('the listening connection ended'))); });
+    const broken = Promise.withResolvers<Error>();
+    const over = (error: Error) => { tell = undefined; broken.resolve(error); };
+    client.on('error', over); // also while it is let go
+    client.once('end', () => over(new Error('the listening connection ended')));
+    const hangUp = () => void client.end().catch(() => {});
+    // The driver wants one statement at a time.
+    let last: Promise<unknown> = Promise.resolve();
+    const ask = (text: string, values: string[] = []) => last = last.then(() => client.query(text, values));
     try {
       await client.connect();
+      stopped.signal.addEventListener('abort', hangUp);
       client.on('notification', ({ payload }) => { if (payload) onRing(payload); });
-      await client.query(`listen ${CHANNEL}`);
-      current = client;
+      await ask(`listen ${CHANNEL}`);
+      tell = async (applicationIds) => {
+        await ask(`select pg_notify('${CHANNEL}', value) from json_array_elements_text($1)`, [JSON.stringify(applicationIds)]).catch(over);
+      };
       onListening();
       while (!stopped.signal.aborted) {
-        const over = await Promise.race([ended, wait(PROBE_MS, undefined, { ref: false })]);
-        if (over) throw over;
-        await client.query('select 1');
+        const error = await Promise.race([broken.promise, wait(PROBE_MS, undefined, { ref: false })]);
+        if (error) throw error;
+        await ask('select 1');
       }
     } finally {
-      current = undefined;
-      client.on('error', () => {}); // it may still break while it is let go
-      void client.end().catch(() => {});
+      tell = undefined;
+      stopped.signal.removeEventListener('abort', hangUp);
+      hangUp();
     }
   }
 
@@ -56,22 +66,23 @@ export function openBell(url: string, { onRing, onListening, onError }:
     }
   })();
 
-  function send(): void {
-    timer = undefined;
-    const ids = [...waiting];
+  /** One statement for all that wait; who comes meanwhile is in the next. */
+  async function send(): Promise<void> {
+    const applicationIds = [...waiting];
     waiting.clear();
-    for (const id of ids) current?.query({ name: 'ring', text: `select pg_notify('${CHANNEL}', $1)`, values: [id] }).catch(onError);
+    await tell?.(applicationIds);
+    timer = waiting.size > 0 && !stopped.signal.aborted ? later() : undefined;
   }
+  const later = () => setTimeout(() => void send(), TOGETHER_MS).unref();
 
   return {
     ring(applicationId) {
       waiting.add(applicationId);
-      timer ??= setTimeout(send, TOGETHER_MS).unref();
+      timer ??= later();
     },
     async close() {
       stopped.abort();
       clearTimeout(timer);
-      void current?.end().catch(() => {});
       await running;
     },
   };

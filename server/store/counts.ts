@@ -1,75 +1,106 @@
-// Counting an application's sessions by what they are now; the counts are shared for five seconds.
+// Counting sessions by what they are now: an application's, shared for five seconds, and everybody's.
 import { LRUCache } from 'lru-cache';
-import { setImmediate as breathe } from 'node:timers/promises';
+import { BEFORE_ALL } from '../uuid.ts';
 import { applicationOf, type Context } from './context.ts';
 import { statements } from './database.ts';
-import { CONNECTED, EXPIRED } from './rows.ts';
-import type { SessionCounts, Store } from './store.ts';
+import { eachApplication } from './each-application.ts';
+import { CONNECTED, lastSeen, unsettled, withActivity } from './rows.ts';
+import type { SessionCounts, Store, Survey } from './store.ts';
 
 const FRESH_MS = 5_000;
 const TOP = 50;
-/** Sessions counted in one statement, and looked at more closely in one: a few milliseconds of SQLite's time each. */
-const COUNTED = 20_000, SORTED = 2_000;
-const NOBODY = '00000000-0000-0000-0000-000000000000';
+/** More sessions than this are not counted in one statement on the event loop's own connection. */
+const MANY = 2_000;
+/** Connected sessions looked up in one statement where SQLite's thread is not there for it: a fraction of what a statement may take. */
+const PIECE = 100_000;
+
+type Kind = 'connected' | 'closed' | 'late' | 'named' | 'client' | 'live';
+interface Row { kind: Kind; name: string | null; count: number; idle: number }
 
 export function counts({ db, now, idleAfter }: Context) {
   const sql = statements('counts');
-  const count = sql(`select count(*) as count, max(cast(id as text)) as last from (
-    select id from sessions where application_id = $1 and id > $2 order by id limit ${COUNTED}) x`);
-  const sort = sql(`select client_name as "clientName", count(*) as count, max(cast(id as text)) as last,
-      sum(case when token_expires_at <= $4 then 1 else 0 end) as expired,
-      sum(case when (token_expires_at is null or token_expires_at > $4) and seen <= $5 then 1 else 0 end) as idle
-    from (select s.id, s.client_name, s.token_expires_at, coalesce(b.last_active_at, s.last_active_at, s.connected_at) as seen
-      from sessions s left join session_activity b on b.application_id = s.application_id and b.id = s.id
-      where s.application_id = $1 and s.bucket = $2 and s.id > $3 order by s.id limit ${SORTED}) x group by client_name`);
 
-  const recent = new LRUCache<string, { at: number; counts: Promise<SessionCounts> }>({ max: 1_000 });
+  // Only who is connected and not expired is looked up one by one; the rest are ranges of indexes.
+  const many = sql(`select 1 as one from sessions where application_id = $1 order by id limit 1 offset ${MANY}`);
+  const idleOf = `count(case when ${lastSeen} <= $5 then 1 end) from sessions s ${withActivity}`;
+  const ranges = `with named as materialized (select client_name, count(*) as count from sessions
+      where application_id = $1 and client_name is not null and bucket in ($3, $3 + 1) group by client_name)
+    select 'connected' as kind, null as name, (${db.dialect.countConnected}) as count, 0 as idle
+    union all select 'closed', null, count(*), 0 from sessions where application_id = $1 and bucket < $3
+    union all select 'late', null, count(*), ${idleOf} where s.application_id = $1 and s.generation = $2 and s.state = ${CONNECTED} and s.token_expires_at <= $4
+    union all select 'named', null, cast(coalesce(sum(count), 0) as bigint), 0 from named
+    union all select kind, client_name, count, 0 from (select 'client' as kind, client_name, count from named order by count desc, client_name limit ${TOP}) x`;
+  const whole = sql(`${ranges} union all select 'live', null, count(*), ${idleOf} where s.application_id = $1 and s.bucket = $3`); // all at one moment
+  const allButLive = sql(ranges);
+  const livePiece = sql(`select count(*) as count, max(cast(id as text)) as last, count(case when seen <= $4 then 1 end) as idle
+    from (select s.id, ${lastSeen} as seen from sessions s ${withActivity} where s.application_id = $1 and s.bucket = $2 and s.id > $3 order by s.id limit ${PIECE}) x`);
 
-  /** In pieces: of a million sessions, one statement would take a second in which nothing else happens on SQLite. */
+  const unsettledSince = sql(`select min(created_at) as due ${unsettled}`);
+  const overdue = sql(`select min(token_expires_at) as due from sessions where application_id = $1 and generation = $2 and state = ${CONNECTED} and token_expires_at <= $3`);
+
+  const recent = new LRUCache<string, { at: number; counts: Promise<SessionCounts>; done: boolean }>({ max: 1_000 });
+
   async function countAll(applicationId: string, generation: number, at: number): Promise<SessionCounts> {
-    const byName = new Map<string | null, number>();
-    let all = 0, expired = 0, idle = 0;
-    for (const bucket of [generation * 2 + CONNECTED, generation * 2 + EXPIRED]) {
-      for (let after = NOBODY, more = true; more; await breathe()) {
-        const rows = await db.all<{ clientName: string | null; count: number; last: string; expired: number; idle: number }>(sort, applicationId, bucket, after, at, at - idleAfter);
-        let seen = 0;
-        for (const row of rows) {
-          byName.set(row.clientName, (byName.get(row.clientName) ?? 0) + row.count);
-          expired += row.expired;
-          idle += row.idle;
-          seen += row.count;
-          if (row.last > after) after = row.last;
-        }
-        more = seen === SORTED;
-      }
+    const live = generation * 2 + CONNECTED, values = [applicationId, generation, live, at, at - idleAfter] as const;
+    const isMany = await db.first(many, applicationId) !== undefined;
+    const rows = isMany && !db.aside ? [...await db.all<Row>(allButLive, ...values), await countLive(applicationId, live, at)]
+      : await (isMany ? db.aside! : db.all)<Row>(whole, ...values); // just seen
+    const of = (kind: Kind) => rows.find((row) => row.kind === kind)!; // each has one
+    const clients = rows.filter(({ kind }) => kind === 'client').map(({ name, count }) => ({ clientName: name, count }));
+    const open = of('connected').count, nameless = open - of('named').count, idle = of('live').idle - of('late').idle;
+    // In pieces they are of several moments, and might not add up.
+    const byDerivedStatus = { active: of('live').count - of('late').count - idle, idle, expired: open - of('live').count + of('late').count, disconnected: of('closed').count };
+    for (const status of Object.keys(byDerivedStatus) as (keyof typeof byDerivedStatus)[]) byDerivedStatus[status] = Math.max(0, byDerivedStatus[status]);
+    return { asOf: at, byDerivedStatus, byClientName: byClientName(nameless > 0 ? [...clients, { clientName: null, count: nameless }] : clients, open) };
+  }
+
+  /** In pieces, so that none takes longer than a statement may. */
+  async function countLive(applicationId: string, bucket: number, at: number): Promise<Row> {
+    const live: Row = { kind: 'live', name: null, count: 0, idle: 0 };
+    for (let after = BEFORE_ALL, more = true; more;) {
+      const piece = (await db.first<{ count: number; last: string | null; idle: number }>(livePiece, applicationId, bucket, after, at - idleAfter))!; // an aggregate has a row
+      live.count += piece.count;
+      live.idle += piece.idle;
+      after = piece.last ?? after;
+      more = piece.count === PIECE;
     }
-    for (let after = NOBODY, more = true; more; await breathe()) {
-      const { count: seen, last } = (await db.first<{ count: number; last: string | null }>(count, applicationId, after))!; // an aggregate has a row
-      all += seen;
-      after = last ?? after;
-      more = seen === COUNTED;
-    }
-    const items = [...byName].map(([clientName, count]) => ({ clientName, count })).sort((a, b) => b.count - a.count || ((a.clientName ?? '') < (b.clientName ?? '') ? -1 : 1));
-    const open = items.reduce((sum, item) => sum + item.count, 0), top = items.slice(0, TOP);
-    return {
-      asOf: at,
-      byDerivedStatus: { active: open - expired - idle, idle, expired, disconnected: Math.max(0, all - open) },
-      byClientName: { items: top, other: open - top.reduce((sum, item) => sum + item.count, 0) },
-    };
+    return live;
+  }
+
+  /** Counted less than five seconds ago, or now. Whoever asks meanwhile waits for the count that is under way. */
+  function countLately(applicationId: string, generation: number): Promise<SessionCounts> {
+    const key = `${applicationId} ${generation}`, at = now(), known = recent.get(key); // a revoke-all is seen at once
+    if (known && at >= known.at && (!known.done || at - known.at < FRESH_MS)) return known.counts;
+    const counting = { at, counts: countAll(applicationId, generation, at), done: false };
+    recent.set(key, counting);
+    counting.counts.then(() => { counting.done = true; }, () => recent.delete(key));
+    return counting.counts;
   }
 
   const countSessions: Store['countSessions'] = async (tenant) => {
     const app = await applicationOf(db, tenant);
-    if (!app) return undefined;
-    const key = `${app.id} ${app.generation}`; // a revoke-all is seen at once
-    const at = now();
-    const known = recent.get(key);
-    if (known && at - known.at < FRESH_MS && at >= known.at) return known.counts;
-    const counting = countAll(app.id, app.generation, at);
-    recent.set(key, { at, counts: counting });
-    counting.catch(() => recent.delete(key));
-    return counting;
+    return app && countLately(app.id, app.generation);
   };
 
-  return { countSessions };
+  const survey: Store['survey'] = async (signal) => {
+    const byDerivedStatus: Survey['byDerivedStatus'] = { active: 0, idle: 0, expired: 0, disconnected: 0 };
+    const due: number[] = [];
+    await eachApplication(db, signal, async ({ id, generation, deletedAt }) => {
+      const at = now();
+      for (const row of [await db.first<{ due: number | null }>(unsettledSince, id), await db.first<{ due: number | null }>(overdue, id, generation, at)]) if (typeof row?.due === 'number') due.push(row.due);
+      if (deletedAt !== null) return; // nobody sees its sessions any more
+      const counts = (await countLately(id, generation)).byDerivedStatus;
+      for (const status of ['active', 'idle', 'expired', 'disconnected'] as const) byDerivedStatus[status] += counts[status];
+    });
+    return { byDerivedStatus, oldestDueAt: due.length > 0 ? due.reduce((a, b) => Math.min(a, b)) : undefined };
+  };
+
+  return { countSessions, survey };
+}
+
+type Client = SessionCounts['byClientName']['items'][number];
+
+function byClientName(clients: readonly Client[], open: number): SessionCounts['byClientName'] {
+  const items = [...clients].sort((a, b) => b.count - a.count || ((a.clientName ?? '') < (b.clientName ?? '') ? -1 : 1)).slice(0, TOP);
+  return { items, other: open - items.reduce((sum, { count }) => sum + count, 0) };
 }

@@ -1,6 +1,6 @@
 // Reading an application's events, in order and without gaps, from any position.
 import { setTimeout as wait } from 'node:timers/promises';
-import { toSession, sessionColumns, type SessionRow } from './rows.ts';
+import { sessionColumns, toSession, withActivity, type SessionRow } from './rows.ts';
 import { applicationOf, type Context, type EventType } from './context.ts';
 import { statements, type Queries } from './database.ts';
 import type { EventPosition, Store, StoredEvent } from './store.ts';
@@ -18,7 +18,7 @@ export function eventLog(context: Context) {
       ${dialect.settledTransactions} as settled
     from events e join applications a on a.id = e.application_id
     left join sessions s on s.application_id = e.application_id and s.id = e.session_id and e.type in ('session.connected', 'session.updated')
-    left join session_activity b on b.application_id = s.application_id and b.id = s.id
+    ${withActivity}
     left join revocations r on r.application_id = s.application_id and r.generation = s.generation
     where e.application_id = $1 and ${dialect.eventsAfter(2, 3)}
     order by e.tx, e.seq limit $4`);

@@ -9,8 +9,6 @@ import { CONNECTED, LOST, OVER } from './rows.ts';
 import type { Revivable, Sessions } from './sessions.ts';
 import type { Credential, Heartbeat, HeartbeatResult, Store, Tenant } from './store.ts';
 
-/** Beats written in one statement: a few milliseconds of SQLite's time. */
-const SLICE = 500;
 /** Sessions given a new token or credential, or reconnected, in one transaction: several statements each. */
 const REVIVED = 50;
 
@@ -20,11 +18,12 @@ export function heartbeats(context: Context, sessions: Sessions) {
   const sql = statements('heartbeats');
 
   // One statement, so that the row and the generation it is compared with are of the same moment.
-  const columns = `s.id, s.state, s.reason, s.generation, a.generation as current, s.token_expires_at as "tokenExpiresAt", s.last_active_at as "lastActiveAt"`;
+  const columns = `s.id, s.state, s.reason, s.generation, a.generation as current, s.token_expires_at as "tokenExpiresAt", s.last_active_at as "lastActiveAt",
+    s.connected_at as "connectedAt"`;
   const classify = sql(`select ${columns} from applications a join sessions s on s.application_id = a.id
-    where a.id = $1 and a.deleted_at is null and s.id in ${dialect.uuids(2)} and s.owner = coalesce($3, s.owner)`);
+    where a.id = $1 and a.deleted_at is null and s.id ${dialect.among(2)} and s.owner = coalesce($3, s.owner)`);
   // Materialized, so that SQLite looks up each beat's session, and not each session's beat.
-  const write = sql(`with v as materialized (select * from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} w limit ${SLICE})
+  const write = sql(`with v as materialized (select * from ${dialect.rows(2, { id: 'uuid', beat_at: 'bigint', last_active_at: 'bigint' })} w limit ${dialect.beatsAtOnce})
     update session_activity set
       beat_at = ${dialect.greatest('session_activity.beat_at', 'v.beat_at')},
       last_active_at = ${dialect.greatest('session_activity.last_active_at', 'v.last_active_at')}
@@ -32,16 +31,22 @@ export function heartbeats(context: Context, sessions: Sessions) {
       select x.id from session_activity x where x.application_id = $1 and x.id in (select id from v) order by x.id${dialect.lockRows})`}
     returning session_activity.id`);
 
-  interface Row extends Revivable { reason: 'ended' | 'revoked' | null; current: number }
+  interface Row extends Revivable { reason: 'ended' | 'revoked' | null; current: number; connectedAt: number }
   const over = (row: Row): 'revoked' | 'ended' | undefined =>
     row.state === OVER ? row.reason ?? 'ended' : row.generation < row.current ? 'revoked' : undefined;
 
-  /** When the credentials that are written with their sessions already expire: who says the same with every beat causes no write. */
-  const known = new LRUCache<string, { expiresAt: number | null }>({ max: 100_000 });
+  /** When the credentials that are written with their sessions already expire, and the tokens they came with: who says the same with every beat causes no write. */
+  const known = new LRUCache<string, { expiresAt: number | null; tokenExpiresAt: number }>({ max: 100_000 });
   const credentialKey = (sessionId: string, { id }: Credential) => `${sessionId} ${id}`;
-  const saysNews = (row: Row, { sessionId, tokenExpiresAt, credential }: Heartbeat): boolean =>
-    (tokenExpiresAt !== undefined && tokenExpiresAt !== row.tokenExpiresAt)
-    || (credential !== undefined && known.get(credentialKey(sessionId, credential))?.expiresAt !== credential.expiresAt);
+  const saysNews = (row: Row, { sessionId, tokenExpiresAt, credential }: Heartbeat): boolean => {
+    if (tokenExpiresAt !== undefined && tokenExpiresAt !== row.tokenExpiresAt) return true;
+    const written = credential && known.get(credentialKey(sessionId, credential));
+    return credential !== undefined && (written?.expiresAt !== credential.expiresAt || (tokenExpiresAt ?? 0) > written.tokenExpiresAt);
+  };
+  const isWritten = ({ sessionId, tokenExpiresAt = 0 }: Heartbeat, credential: Credential) => {
+    const key = credentialKey(sessionId, credential);
+    known.set(key, { expiresAt: credential.expiresAt, tokenExpiresAt: Math.max(tokenExpiresAt, known.get(key)?.tokenExpiresAt ?? 0) });
+  };
 
   const recordHeartbeats: Store['recordHeartbeats'] = async (tenant, owner, batch) => {
     const { applicationId } = tenant;
@@ -62,18 +67,23 @@ export function heartbeats(context: Context, sessions: Sessions) {
         reviving.push(beat);
       } else alive.push(beat);
     }
-    // What must survive a crash is committed before we answer; a session that ended meanwhile is told so.
+    // What must survive a crash is committed before we answer; a session that ended meanwhile is told so. In the order of ids, as everybody locks them; beats of one session stay in theirs.
+    reviving.sort((a, b) => a.sessionId < b.sessionId ? -1 : a.sessionId > b.sessionId ? 1 : 0);
     for (let from = 0; from < reviving.length; from += REVIVED) {
       const slice = reviving.slice(from, from + REVIVED);
       for (const [index, outcome] of (await reviveAll(tenant, owner, slice)).entries()) {
         const beat = slice[index]!;
         if (outcome !== 'alive') { ended.set(beat.sessionId, outcome); continue; }
         alive.push(beat);
-        if (beat.credential) known.set(credentialKey(beat.sessionId, beat.credential), { expiresAt: beat.credential.expiresAt });
+        if (beat.credential) isWritten(beat, beat.credential);
       }
       if (reviving.length > REVIVED) await breathe();
     }
-    for (const { sessionId, lastActiveAt } of alive) beats.add(applicationId, sessionId, at, laterActivity(null, lastActiveAt, at));
+    for (const { sessionId, lastActiveAt } of alive) {
+      const row = rows.get(sessionId);
+      const early = lastActiveAt !== undefined && (row === undefined || row.state === LOST || lastActiveAt < row.connectedAt); // who was lost is connected anew
+      beats.add(applicationId, sessionId, { at, lastActiveAt: laterActivity(null, lastActiveAt, at), early });
+    }
     if (reviving.length > 0) ring(applicationId, false);
     const accepted = new Set(alive.map(({ sessionId }) => sessionId).filter((id) => !ended.has(id)));
     return { accepted: accepted.size, ended: [...ended].map(([sessionId, reason]) => ({ sessionId, reason })) };
@@ -106,15 +116,15 @@ export function heartbeats(context: Context, sessions: Sessions) {
     try {
       for (const [applicationId, held] of taken) {
         const sorted = [...held].sort(([a], [b]) => a < b ? -1 : 1);
-        for (let from = 0; from < sorted.length; from += SLICE) {
-          await writeBeats(applicationId, sorted.slice(from, from + SLICE));
-          beats.wrote(taken, applicationId, sorted.slice(from, from + SLICE).map(([id]) => id));
+        for (let from = 0; from < sorted.length; from += dialect.beatsAtOnce) {
+          await writeBeats(applicationId, sorted.slice(from, from + dialect.beatsAtOnce));
+          beats.wrote(taken, applicationId, sorted.slice(from, from + dialect.beatsAtOnce).map(([id]) => id));
           await breathe();
         }
       }
     } catch (error) {
       for (const [applicationId, held] of taken) {
-        for (const [id, { at, lastActiveAt }] of held) beats.add(applicationId, id, at, lastActiveAt);
+        for (const [id, beat] of held) beats.add(applicationId, id, beat);
       }
       throw error;
     } finally {

@@ -11,8 +11,9 @@ import { createIds } from './id.ts';
 import { lists } from './lists.ts';
 import { maintenance } from './maintenance.ts';
 import { revokes } from './revokes.ts';
+import { migrations } from './schema.ts';
 import { sessions } from './sessions.ts';
-import type { Store } from './store.ts';
+import { StoreUnavailable, type Store } from './store.ts';
 
 export interface StoreOptions {
   /** The store's clock, ms since the epoch. */
@@ -25,9 +26,8 @@ export interface StoreOptions {
   readonly auditRetention: number;
 }
 
-const ping = statements('store')('select 1 as one');
-
 export function createStore(db: Database, options: StoreOptions): Store {
+  const schemaVersion = statements('store')(db.dialect.schemaVersion);
   const listeners = new Set<(applicationId: string, urgent: boolean) => void>();
   const context: Context = {
     ...options, db, newId: createIds(), beats: createBeats(),
@@ -49,14 +49,19 @@ export function createStore(db: Database, options: StoreOptions): Store {
     ...revokes(context, denials, walking, flush),
     ...counts(context),
     ...eventLog(context),
-    beat: (applicationId, sessionId) => context.beats.add(applicationId, sessionId, options.now(), null),
+    beat: (applicationId, sessionId) => context.beats.add(applicationId, sessionId, { at: options.now(), lastActiveAt: null, early: false }),
     recordHeartbeats, listRevokedCredentials, allowCredential,
     flush, maintain, forget, settleRevocations, interruptRevocations,
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    async check() { await db.first(ping); },
+    async check() {
+      const trouble = db.trouble();
+      if (trouble) throw trouble;
+      const { version } = (await db.first<{ version: number }>(schemaVersion))!; // it was migrated
+      if (version > migrations.length) throw new StoreUnavailable(`the schema is ${version}, and ${migrations.length} is known here`, { trouble: 'newer' });
+    },
     async close() {
       try { await flush(); await stopSweeping(); } finally { await db.close(); }
     },

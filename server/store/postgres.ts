@@ -2,9 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
-import type { Database, Dialect, Queries, Statement, Transaction, Value } from './database.ts';
-import { migrations } from './schema.ts';
-import { StoreUnavailable } from './store.ts';
+import type { Database, Dialect, Statement, Transaction, Value } from './database.ts';
+import { withClient } from './pg-client.ts';
+import { migrations, newerSchema } from './schema.ts';
+import { StoreUnavailable, StoreUnusable, type Trouble } from './store.ts';
 
 /**
  * Whatever waits longer for the database is told that it is unavailable; a caller hears it within 2 s. The wait for a connection counts, and so
@@ -16,23 +17,36 @@ const CONNECT_MS = 1_500;
 const START_MS = 1_000;
 /** An instance that stops in the middle of a transaction holds its locks no longer: a revoke-all that waits for them is still in time. */
 const IDLE_TRANSACTION_MS = 1_000;
+/** PostgreSQL does not say how much room it has. For so long after it had none for a write we say that the disk is full: longer than callers wait to try again. */
+const FULL_MS = 6_000;
+/** Plans that hold for every value look dear over a million rows. Compiled, or shared among workers, a list of fifty took 62 ms instead of 0.6. */
+const PLANNING = '-c jit=off -c max_parallel_workers_per_gather=0';
 const MIGRATION_LOCK = 7_265_636_365;
-const APPLICATION_NAME = 'rollcall';
 
 const dialect: Dialect = {
-  uuids: (n) => `(select value::uuid from json_array_elements_text($${n}::json))`,
+  // An array is looked up in an index. A set is joined, and before there are statistics in the worst way: each session with each of a thousand.
+  among: (n) => `= any (array(select value::uuid from json_array_elements_text($${n}::json)))`,
   rows: (n, columns) => `(select ${Object.entries(columns).map(([column, type], index) => `(value ->> ${index})::${type} as ${column}`).join(', ')} from json_array_elements($${n}::json))`,
+  rowsAtOnce: 100,
+  beatsAtOnce: 1_000,
   greatest: (a, b) => `greatest(${a}, ${b})`,
   countConnected: 'select count(*) as count from sessions where application_id = $1 and bucket in ($2 * 2, $2 * 2 + 1)',
   onNewGeneration: '',
   // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
   eventsAfter: (tx, seq) => `(e.tx, e.seq) > ($${tx}, $${seq})`,
   settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
+  schemaVersion: 'select version from schema_version',
   lockRows: ' for no key update',
 };
 
 const signingKey = `
   create table signing_key (id integer primary key, key text not null);`;
+
+/** All that a migration does here. */
+export const postgresMigration = (index: number): string => `${migrations[index]!({
+  uuid: 'uuid', text: 'text collate "C"', serial: 'bigint generated always as identity', transactionId: '(pg_current_xact_id()::text::bigint)',
+  unlogged: 'unlogged', narrow: ' with (fillfactor = 60)',
+})} ${index === 0 ? signingKey : ''}`;
 
 /** 64-bit integers are times and counts here, all of them safe as numbers. */
 const INT8 = 20;
@@ -45,11 +59,11 @@ export interface Postgres extends Database {
   sharedSigningKey(made: string): Promise<string>;
 }
 
-/** Connects and migrates. @throws StoreUnavailable when it is out of reach, or Error that says what to do, when it cannot be used. */
+/** Connects and migrates. @throws StoreUnavailable when it is out of reach, or StoreUnusable that says what to do, when it cannot be used. */
 export async function openPostgres(url: string, onError: (error: unknown) => void): Promise<Postgres> {
   const pool = new pg.Pool({
-    connectionString: url, application_name: APPLICATION_NAME, max: 10, types, connectionTimeoutMillis: CONNECT_MS, query_timeout: DEADLINE_MS,
-    statement_timeout: DEADLINE_MS, lock_timeout: DEADLINE_MS, idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS, keepAlive: true,
+    connectionString: url, application_name: 'rollcall', max: 10, types, connectionTimeoutMillis: CONNECT_MS, query_timeout: DEADLINE_MS,
+    statement_timeout: DEADLINE_MS, lock_timeout: DEADLINE_MS, idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS, keepAlive: true, options: PLANNING,
   });
   pool.on('error', onError); // an idle connection broke; without a listener the process would end
   try {
@@ -58,46 +72,42 @@ export async function openPostgres(url: string, onError: (error: unknown) => voi
     return { ...database(pool), now: clock.now, sharedSigningKey: (made) => sharedSigningKey(pool, made), async close() { clock.stop(); await pool.end(); } };
   } catch (error) {
     await pool.end();
-    if (isForGood(error)) throw new Error(`the database cannot be used: ${(error as Error).message}`, { cause: error });
+    if (isForGood(error)) throw new StoreUnusable(`the database cannot be used: ${(error as Error).message}`, { cause: error });
     throw error instanceof StoreUnavailable ? error : new StoreUnavailable((error as Error).message, { cause: error });
   }
 }
 
-class SchemaTooNew extends Error {}
-
 /** Not there, starting up, full: that may pass. A wrong password, a missing database or right, or a schema from the future does not. */
 function isForGood(error: unknown): boolean {
-  if (error instanceof pg.DatabaseError) return ours.has(codeOf(error).slice(0, 2)) || /^(28|3D|3F)/.test(codeOf(error));
+  if (error instanceof pg.DatabaseError) return !RETRIED.has(codeOf(error)) && (ours.has(codeOf(error).slice(0, 2)) || /^(28|3D|3F)/.test(codeOf(error)));
   // What the driver itself finds wrong has no code: there is no password, or no TLS where it was asked for.
-  return error instanceof SchemaTooNew || /^SASL: |does not support SSL|^Unknown authentication/i.test((error as Error).message);
+  return error instanceof StoreUnusable || /^SASL: |does not support SSL|^Unknown authentication/i.test((error as Error).message);
 }
 
 /** One migration however many instances start at once. */
-async function migrate(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} migration`, connectionTimeoutMillis: START_MS, keepAlive: true });
-  client.on('error', () => {}); // the query in hand rejects as well
+const migrate = (url: string): Promise<void> => withClient(url, 'migration', { connectionTimeoutMillis: START_MS, keepAlive: true }, async (client) => {
   // A migration takes the time it takes; everything else is answered at once, or the database is not there.
   const ask = (text: string) => client.query({ text, query_timeout: DEADLINE_MS } as pg.QueryConfig); // the types lack it
-  try {
-    await client.connect();
-    while (!(await ask(`select pg_try_advisory_lock(${MIGRATION_LOCK}) as mine`)).rows[0].mine) await wait(50); // another instance migrates
-    await ask('create table if not exists schema_version (version integer not null)');
-    const version: number = (await ask('select version from schema_version')).rows[0]?.version ?? 0;
-    if (version > migrations.length) throw new SchemaTooNew(`it has schema ${version}, but this Rollcall knows only up to ${migrations.length}; run the newer version`);
-    for (let next = version; next < migrations.length; next++) {
-      const sql = migrations[next]!({
-        uuid: 'uuid', text: 'text collate "C"', serial: 'bigint generated always as identity', transactionId: '(pg_current_xact_id()::text::bigint)',
-        unlogged: 'unlogged', narrow: ' with (fillfactor = 60)',
-      });
-      await client.query(`begin; ${sql} ${next === 0 ? signingKey : ''} delete from schema_version; insert into schema_version values (${next + 1}); commit;`);
-    }
-  } finally {
-    void client.end().catch(() => {}); // not waited for: a connection that has gone silent does not say goodbye
+  while (!(await ask(`select pg_try_advisory_lock(${MIGRATION_LOCK}) as mine`)).rows[0].mine) await wait(50); // another instance migrates
+  await ask('create table if not exists schema_version (version integer not null)');
+  const version: number = (await ask('select version from schema_version')).rows[0]?.version ?? 0;
+  if (version > migrations.length) throw new StoreUnusable(newerSchema('it', version));
+  for (let next = version; next < migrations.length; next++) {
+    await client.query(`begin; ${postgresMigration(next)} delete from schema_version; insert into schema_version values (${next + 1}); commit;`);
   }
-}
+});
 
 function database(pool: pg.Pool): Omit<Database, 'close'> {
-  return { dialect, instance: randomUUID(), ...queries((query) => inTime(pool.query(query))), transaction: (work) => transaction(pool, work) };
+  const { all, first } = queries((query) => inTime(pool.query(query)));
+  let full: { error: StoreUnavailable; at: number } | undefined;
+  return {
+    dialect, instance: randomUUID(), all, first,
+    transaction: (work) => transaction(pool, work).catch((error: unknown) => {
+      if (error instanceof StoreUnavailable && error.trouble === 'full') full = { error, at: performance.now() };
+      throw error;
+    }),
+    trouble: () => full && performance.now() - full.at < FULL_MS ? full.error : undefined,
+  };
 }
 
 const tooLate = () => new StoreUnavailable('the database did not answer in time');
@@ -114,6 +124,8 @@ async function inTime<T>(work: Promise<T>): Promise<T> {
 }
 
 const RETRIED = new Set(['40001', '40P01']); // serialization failure, deadlock: nothing was done
+/** The connection broke before the commit was sent, by whoever ends connections, or because this process stood still for longer than a transaction may: nothing was done either. */
+class CutOff extends StoreUnavailable {}
 
 async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>): Promise<T> {
   const deadline = performance.now() + DEADLINE_MS;
@@ -121,15 +133,15 @@ async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) =>
     try {
       return await attemptTransaction(pool, work, deadline);
     } catch (error) {
-      if (!RETRIED.has(codeOf(error))) throw error;
-      if (attempt === 5 || performance.now() > deadline) throw new StoreUnavailable((error as Error).message, { cause: error });
+      if (!(error instanceof CutOff || RETRIED.has(codeOf(error)))) throw error;
+      if (attempt === 5 || performance.now() > deadline) throw error instanceof CutOff ? error : new StoreUnavailable((error as Error).message, { cause: error });
     }
   }
 }
 
 async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number): Promise<T> {
-  const client = await guarded(() => pool.connect()); // the pool has a deadline for this
-  let broken: Error | undefined, released = false;
+  const client = await guarded(() => connect(pool, deadline));
+  let broken: Error | undefined, released = false, committing = false;
   const release = () => {
     if (released) return;
     released = true;
@@ -143,10 +155,12 @@ async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transact
     const on = queries((query) => client.query(query));
     await guarded(() => client.query('begin'));
     const result = await work({ ...on, lock: async (applicationId, mode) => { await on.first(mode === 'shared' ? lockShared : lockAlone, applicationId); } });
+    committing = broken === undefined;
     await guarded(() => client.query('commit'));
     return result;
   } catch (error) {
     if (released) throw new StoreUnavailable('the database did not answer in time', { cause: error });
+    if (broken && !committing) throw new CutOff(broken.message, { cause: error });
     if (error instanceof StoreUnavailable) broken ??= error;
     else await client.query('rollback').catch((failure: Error) => { broken ??= failure; });
     throw error;
@@ -157,10 +171,24 @@ async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transact
   }
 }
 
+/** One that comes after the deadline goes back. */
+async function connect(pool: pg.Pool, deadline: number): Promise<pg.PoolClient> {
+  const connecting = pool.connect(), late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(tooLate()), Math.max(0, deadline - performance.now()));
+  try {
+    return await Promise.race([connecting, late.promise]);
+  } catch (error) {
+    connecting.then((client) => client.release(), () => {}); // it failed, as was just said
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const lockShared: Statement = { name: 'lock.shared', text: 'select pg_advisory_xact_lock_shared(hashtextextended($1, 0))' };
 const lockAlone: Statement = { name: 'lock.alone', text: 'select pg_advisory_xact_lock(hashtextextended($1, 0))' };
 
-function queries(send: (query: { name: string; text: string; values: Value[] }) => Promise<pg.QueryResult>): Queries {
+function queries(send: (query: { name: string; text: string; values: Value[] }) => Promise<pg.QueryResult>): Omit<Transaction, 'lock'> {
   const query = ({ name, text }: Statement, values: Value[]) => guarded(() => send({ name, text, values }));
   // The row's shape is the statement's, see Queries.
   return {
@@ -181,29 +209,27 @@ async function guarded<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (error instanceof pg.DatabaseError && ours.has(codeOf(error).slice(0, 2))) throw error;
     if (error instanceof StoreUnavailable) throw error;
-    throw new StoreUnavailable((error as Error).message, { cause: error });
+    throw new StoreUnavailable((error as Error).message, { cause: error, trouble: troubles[codeOf(error)] ?? 'away' });
   }
 }
+
+/** Disk full; damaged data, damaged index. */
+const troubles: Record<string, Trouble> = { '53100': 'full', XX001: 'damaged', XX002: 'damaged' };
 
 /** The key that all instances sign with, for the command that mints tokens. @throws Error when no server has made it yet */
 export async function readSigningKey(url: string): Promise<string> {
-  const client = new pg.Client({ connectionString: url, application_name: `${APPLICATION_NAME} token`, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => {}); // the query in hand rejects as well
-  try {
-    await client.connect();
-    const { rows } = await client.query<{ key: string }>('select key from signing_key where id = 1');
-    if (rows[0]) return rows[0].key;
-  } catch (error) {
-    throw new Error(`the signing key cannot be read from DATABASE_URL: ${(error as Error).message}`, { cause: error });
-  } finally {
-    await client.end();
-  }
+  const rows = await withClient(url, 'token', { connectionTimeoutMillis: 5_000 }, async (client) => (await client.query<{ key: string }>(findSigningKey)).rows).catch((error: Error) => {
+    throw new Error(`the signing key cannot be read from DATABASE_URL: ${error.message}`, { cause: error });
+  });
+  if (rows[0]) return rows[0].key;
   throw new Error('DATABASE_URL has no signing key yet; start a server on it first');
 }
 
+const findSigningKey = 'select key from signing_key where id = 1';
+
 async function sharedSigningKey(pool: pg.Pool, made: string): Promise<string> {
   await guarded(() => pool.query('insert into signing_key (id, key) values (1, $1) on conflict do nothing', [made]));
-  const { rows } = await guarded(() => pool.query<{ key: string }>('select key from signing_key where id = 1'));
+  const { rows } = await guarded(() => pool.query<{ key: string }>(findSigningKey));
   return rows[0]!.key; // just written, by us or by another
 }
 

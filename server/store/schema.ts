@@ -1,4 +1,4 @@
-// The tables, as numbered migrations that only go forward.
+// The tables, as numbered migrations that only go forward: one that was released is never edited, and a test holds each to its hash.
 
 /** How a database spells what the migrations need. */
 export interface SchemaWords {
@@ -20,6 +20,7 @@ export interface SchemaWords {
  * `sessions.bucket` is what lists walk: one number for each (generation, connected or expired), 0 for all that are closed.
  * A row whose generation is older than its application's was revoked by the revoke-all that closed the generation, whatever
  * its state says; settling writes that down.
+ * `session_credentials.token_expires_at`: the latest end that was reported of a token while the session used the credential.
  */
 export const migrations: readonly ((words: SchemaWords) => string)[] = [
   ({ uuid, text, serial, transactionId, unlogged, narrow }) => `
@@ -128,4 +129,11 @@ export const migrations: readonly ((words: SchemaWords) => string)[] = [
       sweeper text,
       sweeper_until bigint
     );`,
+  () => `
+    alter table session_credentials add column token_expires_at bigint;
+    update session_credentials set token_expires_at = s.token_expires_at from sessions s
+      where s.application_id = session_credentials.application_id and s.id = session_credentials.session_id;`,
 ];
+
+/** Of a database whose schema is from the future. */
+export const newerSchema = (what: string, version: number): string => `${what} has schema ${version}, but this Rollcall knows only up to ${migrations.length}; run the newer version`;

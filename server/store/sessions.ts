@@ -1,24 +1,32 @@
 // Sessions one at a time: connecting, reading, ending.
 import type { Session } from '../session.ts';
-import { applicationOf, audit, eventWriter, tenantValues, visible, type Context, type VisibleApplication } from './context.ts';
+import { audit, eventWriter, tenantValues, underLock, visible, type Context, type VisibleApplication } from './context.ts';
 import type { Credentials } from './credentials.ts';
-import { statements, type Transaction } from './database.ts';
+import { statements, type Transaction, type Value } from './database.ts';
 import { createdAt } from './id.ts';
-import { CONNECTED, EXPIRED, LOST, OVER, sessionColumns, toSession, type SessionRow } from './rows.ts';
+import { CONNECTED, EXPIRED, LOST, OVER, keptActivity, readSession, sessionColumns, toSession, withActivity, type SessionRow } from './rows.ts';
 import type { Connected, Credential, NewSession, Store } from './store.ts';
+
+type CurrentRow = SessionRow & { current: number; revokedAt: number | null };
+/** A row of `get`. */
+function readCurrent(columns: readonly Value[]): CurrentRow {
+  const row = readSession(columns) as CurrentRow; // it becomes one
+  row.current = columns[9] as number;
+  row.revokedAt = columns[10] as number | null;
+  return row;
+}
 
 export function sessions(context: Context, credentials: Credentials) {
   const { db, now, newId, beats, ring } = context;
   const sql = statements('sessions');
   const events = eventWriter(context);
 
-  const joined = `sessions s left join session_activity b on b.application_id = s.application_id and b.id = s.id`;
+  const joined = `sessions s ${withActivity}`;
   const get = sql(`select ${sessionColumns}, a.generation as current, r.created_at as "revokedAt"
-    from applications a join sessions s on s.application_id = a.id
-    left join session_activity b on b.application_id = s.application_id and b.id = s.id
+    from applications a join sessions s on s.application_id = a.id ${withActivity}
     left join revocations r on r.application_id = s.application_id and r.generation = s.generation
-    where ${visible} and s.id = $4 and s.owner = coalesce($5, s.owner)`);
-  const find = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2 and s.owner = coalesce($3, s.owner)`);
+    where ${visible} and s.id = $4 and s.owner = coalesce($5, s.owner)`, readCurrent);
+  const find = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2`);
   // Locked: two who end the same session at once come one after the other, and the second sees that it is over.
   const findToClose = sql(`select ${sessionColumns} from ${joined} where s.application_id = $1 and s.id = $2 and s.owner = coalesce($3, s.owner)
     ${db.dialect.lockRows && `${db.dialect.lockRows} of s`}`);
@@ -29,13 +37,12 @@ export function sessions(context: Context, credentials: Credentials) {
   const beat = sql(`insert into session_activity (application_id, id, beat_at, last_active_at) values ($1, $2, $3, $4)
     on conflict (application_id, id) do update set beat_at = excluded.beat_at`);
   const refresh = sql(`update sessions set
-      connected_at = case when state = ${LOST} then $4 else connected_at end,
+      connected_at = case when state = ${LOST} and $4 > connected_at then $4 else connected_at end,
       disconnected_at = null,
       token_expires_at = coalesce($5, token_expires_at),
       state = case when coalesce($5, token_expires_at) <= $4 then ${EXPIRED} else ${CONNECTED} end
     where application_id = $1 and id = $2 and generation = $3 and state < ${OVER}`);
-  const close = sql(`update sessions set state = ${OVER}, reason = $4, disconnected_at = coalesce(disconnected_at, $5),
-      last_active_at = coalesce((select b.last_active_at from session_activity b where b.application_id = $1 and b.id = $2), last_active_at)
+  const close = sql(`update sessions set state = ${OVER}, reason = $4, disconnected_at = coalesce(disconnected_at, $5), ${keptActivity}
     where application_id = $1 and id = $2 and generation = $3 and state < ${OVER}`);
   const still = sql('delete from session_activity where application_id = $1 and id = $2');
   const keepActivity = sql('update sessions set last_active_at = $3 where application_id = $1 and id = $2');
@@ -46,10 +53,11 @@ export function sessions(context: Context, credentials: Credentials) {
    */
   async function revive(tx: Transaction, applicationId: string, row: Revivable, at: number, tokenExpiresAt: number | null, credential: Credential | undefined): Promise<boolean> {
     if (await tx.run(refresh, applicationId, row.id, row.generation, at, tokenExpiresAt) === 0) return false;
-    if (credential) await credentials.remember(tx, applicationId, row.id, row.generation, credential, at);
+    const renewed = tokenExpiresAt !== null && tokenExpiresAt !== row.tokenExpiresAt;
+    if (credential) await credentials.remember(tx, applicationId, row.id, row.generation, credential, tokenExpiresAt, at);
+    else if (renewed) await credentials.renew(tx, applicationId, row.id, tokenExpiresAt);
     await tx.run(beat, applicationId, row.id, at, row.lastActiveAt);
-    const changed = row.state === LOST || (tokenExpiresAt !== null && tokenExpiresAt !== row.tokenExpiresAt);
-    if (changed) await events.session(tx, applicationId, at, 'session.updated', row.id, row.generation);
+    if (renewed || row.state === LOST) await events.session(tx, applicationId, at, 'session.updated', row.id, row.generation);
     return true;
   }
 
@@ -67,24 +75,21 @@ export function sessions(context: Context, credentials: Credentials) {
   }
 
   async function create(tx: Transaction, app: VisibleApplication, session: NewSession, at: number): Promise<Session | undefined> {
-    const id = newId(at);
+    const id = newId(at), connectedAt = createdAt(id); // ids never step back, even when the clock does
     const facts = writeFacts(app, session, id);
     const inserted = await tx.run(insert, app.id, id, app.generation, session.owner, session.userId ?? null, session.clientInfo?.name ?? null,
-      session.hostname, session.externalId ?? null, session.tokenExpiresAt, at, facts);
+      session.hostname, session.externalId ?? null, session.tokenExpiresAt, connectedAt, facts);
     if (inserted === 0) return undefined; // another call with this externalId was faster
     await tx.run(beat, app.id, id, at, null);
-    if (session.credential) await credentials.remember(tx, app.id, id, app.generation, session.credential, at);
+    if (session.credential) await credentials.remember(tx, app.id, id, app.generation, session.credential, session.tokenExpiresAt, at);
     await events.session(tx, app.id, at, 'session.connected', id, app.generation);
-    return { id, generation: app.generation, connectedAt: at, tokenExpiresAt: session.tokenExpiresAt, lastActiveAt: null, disconnectReason: null, disconnectedAt: null, facts };
+    return { id, generation: app.generation, connectedAt, tokenExpiresAt: session.tokenExpiresAt, lastActiveAt: null, disconnectReason: null, disconnectedAt: null, facts };
   }
 
   const connect: Store['connect'] = async (tenant, session) => {
     const { applicationId } = tenant;
     for (;;) {
-      const result = await db.transaction(async (tx): Promise<Connected | 'again' | undefined> => {
-        await tx.lock(applicationId, 'shared');
-        const app = await applicationOf(tx, tenant);
-        if (!app) return undefined;
+      const result = await underLock(db, tenant, 'shared', async (tx, app): Promise<Connected | 'again'> => {
         const at = now();
         if (session.credential && await credentials.denied(tx, applicationId, session.credential.id, at)) return { outcome: 'credential-revoked' };
         const there = session.externalId === undefined ? undefined
@@ -94,7 +99,7 @@ export function sessions(context: Context, credentials: Credentials) {
           return created ? { outcome: 'created', session: created, generation: app.generation } : 'again';
         }
         if (!await revive(tx, applicationId, there, at, session.tokenExpiresAt, session.credential)) return 'again';
-        const row = await tx.first<SessionRow>(find, applicationId, there.id, null);
+        const row = await tx.first<SessionRow>(find, applicationId, there.id);
         return row ? { outcome: 'found', session: beats.overlay(applicationId, toSession(row, app.generation, null)), generation: app.generation } : 'again';
       });
       if (result === 'again') continue;
@@ -104,16 +109,14 @@ export function sessions(context: Context, credentials: Credentials) {
   };
 
   const getSession: Store['getSession'] = async (tenant, sessionId, owner) => {
-    const row = await db.first<SessionRow & { current: number; revokedAt: number | null }>(get, ...tenantValues(tenant), sessionId, owner ?? null);
+    const row = await db.first<CurrentRow>(get, ...tenantValues(tenant), sessionId, owner ?? null);
     return row && beats.overlay(tenant.applicationId, toSession(row, row.current, row.revokedAt));
   };
 
   const endSession: Store['endSession'] = async (tenant, owner, sessionId) => {
     const { applicationId } = tenant;
-    const found = await db.transaction(async (tx) => {
-      await tx.lock(applicationId, 'shared');
-      const app = await applicationOf(tx, tenant);
-      const row = app && await tx.first<SessionRow>(findToClose, applicationId, sessionId, owner ?? null);
+    const found = await underLock(db, tenant, 'shared', async (tx, app) => {
+      const row = await tx.first<SessionRow>(findToClose, applicationId, sessionId, owner ?? null);
       if (row) await finish(tx, applicationId, row, app.generation, 'ended', now());
       return row !== undefined;
     });
@@ -124,16 +127,14 @@ export function sessions(context: Context, credentials: Credentials) {
 
   const revokeSession: Store['revokeSession'] = async (tenant, sessionId, actor) => {
     const { applicationId } = tenant;
-    const count = await db.transaction(async (tx) => {
-      await tx.lock(applicationId, 'shared');
-      const app = await applicationOf(tx, tenant);
-      const row = app && await tx.first<SessionRow>(findToClose, applicationId, sessionId, null);
+    const count = await underLock(db, tenant, 'shared', async (tx, app) => {
+      const row = await tx.first<SessionRow>(findToClose, applicationId, sessionId, null);
       if (!row) return undefined;
       const at = now();
       const count = await finish(tx, applicationId, row, app.generation, 'revoked', at);
       await audit(tx, context, applicationId, at, actor, { action: 'revokeSession', filter: { sessionId }, count });
       return count;
-    });
+    }, 'vital');
     if (count !== undefined) ring(applicationId, true);
     return count;
   };

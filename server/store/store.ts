@@ -68,6 +68,13 @@ export interface SessionCounts {
   readonly byClientName: { items: { clientName: string | null; count: number }[]; other: number };
 }
 
+/** What there is in all applications together. */
+export interface Survey {
+  readonly byDerivedStatus: SessionCounts['byDerivedStatus'];
+  /** When the oldest of what background work has yet to write down fell due: a revoke-all, or a token's expiry. */
+  readonly oldestDueAt: number | undefined;
+}
+
 /** Where in an application's events a reader is. */
 export interface EventPosition { readonly tx: number; readonly seq: number }
 
@@ -103,14 +110,16 @@ export interface Store {
   recordHeartbeats(tenant: Tenant, owner: string | undefined, beats: readonly Heartbeat[]): Promise<HeartbeatResult | undefined>;
   /** The client left; idempotent, answers the session as it is then. With an owner, only the owner's sessions are found. */
   endSession(tenant: Tenant, owner: string | undefined, sessionId: string): Promise<Session | undefined>;
-  /** Counts at most five seconds old. */
+  /** Counts at most five seconds old when they are asked for, or as old as counting takes. */
   countSessions(tenant: Tenant): Promise<SessionCounts | undefined>;
+  /** Looks over everything, piece by piece; asked by the operator's metrics, so it takes no tenant. */
+  survey(signal?: AbortSignal): Promise<Survey>;
 
   /** Ends one session for good and denies its credentials. Answers 1, or 0 when it was not connected. */
   revokeSession(tenant: Tenant, sessionId: string, actor: Actor): Promise<number | undefined>;
   /** Ends every connected session in one transaction whose cost does not depend on their number. */
   revokeAll(tenant: Tenant, bounds: Bounds, actor: Actor): Promise<Revoked | undefined>;
-  /** Ends the sessions that match now, in batches; committed when this resolves. Refuses more than `maxCount` or 100,000. */
+  /** Ends the sessions that match now, in batches; committed when this resolves. Refuses more than `maxCount` or 100,000, but for lost ones that come back meanwhile. */
   revokeMatching(tenant: Tenant, filter: SessionFilter, audit: AuditFilter, bounds: Bounds, actor: Actor): Promise<Revoked | undefined>;
   listRevocations(tenant: Tenant, page: PageRequest): Promise<Page<Revocation> | undefined>;
   listRevokedCredentials(tenant: Tenant, page: PageRequest): Promise<Page<{ credentialId: string; deniedUntil: number }> | undefined>;
@@ -136,12 +145,25 @@ export interface Store {
   interruptRevocations(before: number): Promise<void>;
   /** Calls back when something about an application was committed by this process; urgent is what cuts somebody. Answers how to stop. */
   onChange(listener: (applicationId: string, urgent: boolean) => void): () => void;
-  /** Rejects when the store is out of reach. */
+  /** Rejects when the store cannot be used, and with which trouble. */
   check(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** The store is out of reach, or refused to answer in time. The outcome of a write is unknown. */
+/**
+ * `away`: out of reach, or it refused to answer in time; `full`: there is no room to write; `damaged`: what it holds cannot be read; `newer`: its
+ * schema is from the future, which only `check` says.
+ */
+export type Trouble = 'away' | 'full' | 'damaged' | 'newer';
+
+/** The store cannot do it now. The outcome of a write is unknown, unless the store is full: then it was not done. */
 export class StoreUnavailable extends Error {
-  constructor(message: string, options?: ErrorOptions) { super(message, options); }
+  readonly trouble: Trouble;
+  constructor(message: string, { trouble = 'away', cause }: { trouble?: Trouble; cause?: unknown } = {}) {
+    super(message, { cause });
+    this.trouble = trouble;
+  }
 }
+
+/** What is stored cannot be used as it is: a person must do something, and the message says what. */
+export class StoreUnusable extends Error {}

@@ -1,14 +1,15 @@
 // How long a revoke-all takes to reach the last of many open streams, what they cost in memory, and what others feel meanwhile.
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { Agent, request, type ClientRequest } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import { mintToken, readOrCreateSigningKey } from '../../server/keys.ts';
+import { look, stalls } from './asking.ts';
+import { startServer, type Server } from './processes.ts';
+import { atMost, type Report } from './report.ts';
+import { digits, percentile } from './statistics.ts';
+import { startRollcall, temporary, tokenFor } from './world.ts';
 
 export interface Measured {
   streams: number;
@@ -22,10 +23,11 @@ export interface Measured {
   /** MiB of the server process: before any stream, with all open, and after all have ended, in each round */
   rss: { before: number; open: number; after: number[] };
   kibPerStream: number;
+  /** Of which on the heap, after a collection. */
+  heapKibPerStream: number;
+  /** ms, while the events go out */
+  stall: number;
 }
-
-const percentile = (values: number[], part: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? NaN;
-const rssOf = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 
 async function inTurns<T>(count: number, atOnce: number, work: (index: number) => Promise<T>): Promise<T[]> {
   const results: T[] = [];
@@ -34,21 +36,22 @@ async function inTurns<T>(count: number, atOnce: number, work: (index: number) =
   return results;
 }
 
+/** A stream on a bare socket: ten thousand of Node's own HTTP clients in one process would take longer to read than the server to write. */
+async function openPlainly(url: string, path: string, token: string): Promise<{ socket: Socket; disconnected: Promise<number> }> {
+  const { hostname, port, host } = new URL(url), socket = connect(Number(port), hostname).setNoDelay().on('error', () => {}), disconnected = Promise.withResolvers<number>();
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+  const [head] = await once(socket, 'data') as [Buffer];
+  if (!head.toString().startsWith('HTTP/1.1 200')) throw new Error(`${path}: ${head}`);
+  socket.on('data', (chunk: Buffer) => { if (chunk.includes('event: disconnect')) disconnected.resolve(performance.now()); });
+  return { socket, disconnected: disconnected.promise };
+}
+
 /** Opens so many streams, revokes all, and does it again in the next round; what is answered is of the first, but for `rss.after`. */
 export async function measureStreams(count: number, rounds = 1): Promise<Measured> {
-  const directory = mkdtempSync(join(tmpdir(), 'rollcall-streams-'));
-  const server = spawn(process.execPath, ['server/main.ts'], {
-    cwd: new URL('../..', import.meta.url).pathname, stdio: ['ignore', 'pipe', 'ignore'],
-    env: { ...process.env, PORT: '0', DATA_DIR: directory, NODE_ENV: 'production', STREAMS: String(count + 100), STREAMS_PER_APPLICATION: String(count + 100), STREAMS_PER_TOKEN: String(count + 100) },
-  });
+  const directory = temporary(), inside = stalls(directory), most = String(count + 100);
+  const server = await startRollcall(directory, { args: ['--expose-gc', ...inside.args], env: { ...inside.env, LEASE: '90s', IDLE_AFTER: '5m', STREAMS: most, STREAMS_PER_APPLICATION: most, STREAMS_PER_PRINCIPAL: most } });
   try {
-    const lines = createInterface({ input: server.stdout });
-    let url = '';
-    for await (const line of lines) if ((url = JSON.parse(line).url ?? '')) break;
-    server.stdout.resume();
-    const token = await mintToken(await readOrCreateSigningKey(directory), {
-      organizationId: 'bench', scopes: ['sessions:read', 'sessions:write', 'sessions:revoke', 'applications:write'], ttlMs: 3_600_000, audience: 'rollcall',
-    });
+    const { url } = server, token = await tokenFor(directory);
     const { hostname, port } = new URL(url), headers = { authorization: `Bearer ${token}` };
     const agent = new Agent({ keepAlive: true, maxSockets: 32 });
     const call = async (method: string, path: string, body?: object) => {
@@ -65,19 +68,16 @@ export async function measureStreams(count: number, rounds = 1): Promise<Measure
     const round = async (): Promise<Measured> => {
       const ids: string[] = await inTurns(count, 32, async () => (await call('POST', `${app}/sessions`, { credentialId: randomUUID() })).session.id);
       await wait(500);
-      const before = rssOf(server.pid!);
+      const heapBefore = (await look(server, directory)).heap, before = server.rss();
 
-      const told: Promise<number>[] = [], sockets: ClientRequest[] = [];
+      const told: Promise<number>[] = [], sockets: Socket[] = [];
       await inTurns(count, 200, async (index) => {
-        const stream = request({ hostname, port, path: `/api/v1${app}/sessions/${ids[index]}/events`, headers, agent: false });
-        sockets.push(stream);
-        stream.end();
-        const [response] = await once(stream, 'response');
-        if (response.statusCode !== 200) throw new Error(`stream ${index}: ${response.statusCode}`);
-        told.push(new Promise((resolve) => { response.on('data', (chunk: Buffer) => { if (chunk.includes('event: disconnect')) resolve(performance.now()); }); response.on('error', () => {}); }));
+        const { socket, disconnected } = await openPlainly(url, `/api/v1${app}/sessions/${ids[index]}/events`, token);
+        sockets.push(socket);
+        told.push(disconnected);
       });
       await wait(1_000);
-      const open = rssOf(server.pid!);
+      const open = server.rss(), heapOpen = (await look(server, directory)).heap;
 
       const probe = async (until: () => boolean) => {
         const times: number[] = [];
@@ -92,6 +92,7 @@ export async function measureStreams(count: number, rounds = 1): Promise<Measure
       const quiet = performance.now();
       const quietP99 = await probe(() => performance.now() - quiet > 1_000);
 
+      await look(server, directory);
       const started = performance.now();
       let answered = 0, finished = false;
       const probing = probe(() => finished);
@@ -99,29 +100,59 @@ export async function measureStreams(count: number, rounds = 1): Promise<Measure
       const times = (await Promise.all(told)).map((at) => at - started);
       const { disconnectedCount } = await revoking;
       finished = true;
-      const duringP99 = await probing;
+      const duringP99 = await probing, { max: stall } = await look(server, directory);
       for (const socket of sockets) socket.destroy();
       await wait(2_000);
-      const after = rssOf(server.pid!);
+      const after = server.rss();
       return {
         streams: count, p50: percentile(times, 0.5), p99: percentile(times, 0.99), last: Math.max(...times), answered, disconnectedCount, quietP99, duringP99,
-        rss: { before, open, after: [after] }, kibPerStream: (open - before) * 1024 / count,
+        rss: { before, open, after: [after] }, kibPerStream: (open - before) * 1024 / count, heapKibPerStream: (heapOpen - heapBefore) * 1024 / count, stall,
       };
     };
     const first = await round();
     for (let more = 1; more < rounds; more++) first.rss.after.push(...(await round()).rss.after);
     return first;
   } finally {
-    server.kill('SIGKILL');
-    await once(server, 'exit');
+    await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-if (import.meta.main) {
-  const counts = process.argv.slice(2).map(Number);
-  for (const count of counts.length > 0 ? counts : [1_000, 10_000]) {
-    const measured = await measureStreams(count);
-    console.log(JSON.stringify(measured, (_key, value) => typeof value === 'number' ? Math.round(value * 10) / 10 : value, 1).replace(/\n */g, ' '));
+/** What a stream costs that does nothing else: KiB, by Node alone. */
+async function barePerStream(count: number): Promise<number> {
+  const server: Server = await startServer('test/bench/contenders/streams.ts'), { hostname, port } = new URL(server.url);
+  try {
+    const before = server.rss(), sockets: ClientRequest[] = [];
+    await inTurns(count, 200, async () => {
+      const stream = request({ hostname, port, path: '/events', agent: false });
+      sockets.push(stream);
+      stream.end();
+      const [response] = await once(stream, 'response');
+      response.on('error', () => {}).resume();
+    });
+    await wait(1_000);
+    const open = server.rss();
+    for (const socket of sockets) socket.on('error', () => {}).destroy();
+    return (open - before) * 1024 / count;
+  } finally {
+    await server.stop();
   }
+}
+
+export async function reportStreams({ counts }: { counts: readonly number[] }): Promise<Report> {
+  const measured: (Measured & { bare: number })[] = [];
+  for (const count of counts) measured.push({ ...await measureStreams(count), bare: await barePerStream(count) });
+  const largest = measured.at(-1)!; // of at least one
+  return {
+    command: 'npm run bench -- --only streams',
+    tables: [{
+      title: 'Open streams and a revoke-all',
+      columns: ['streams', 'KiB each', 'node:http, KiB each', 'revoke-all answers, ms', 'told: p50, p99, last, ms', 'longest stall, ms'],
+      rows: measured.map((one) => [one.streams.toLocaleString('en-US'), digits(one.kibPerStream), digits(one.bare), digits(one.answered), `${digits(one.p50)}, ${digits(one.p99)}, ${digits(one.last)}`, digits(one.stall)]),
+    }],
+    targets: [
+      atMost('5. memory of a stream', largest.kibPerStream, 20, 'KiB'), atMost('5. the last of all streams is told after', largest.last, 500, 'ms'), atMost('5. stall while they are told', largest.stall, 50, 'ms'),
+    ],
+    figures: measured,
+  };
 }

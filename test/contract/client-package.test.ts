@@ -1,17 +1,15 @@
 // The client as it is published: what is in the tarball, what it weighs, and that a project elsewhere can use it.
-import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packClient, ROOT, run, writeReadme, type Packed } from '../support/packed.ts';
 
-const run = promisify(execFile);
-const ROOT = new URL('../..', import.meta.url).pathname;
 const SESSION = { id: '0199a1b2-c3d4-7e5f-8a6b-9c0d1e2f3a4b', name: 'cursor', derivedStatus: 'idle' };
 
 const CONSUMER = `
@@ -33,54 +31,32 @@ const next = () => client.applications.page({ cursor: nextCursor, signal: undefi
 next().then((page) => page.cursor);
 `;
 
-/** What the examples of the README take from the application around them. */
-const AROUND = `
-declare const args: string[];
-declare const client: import('@rollcall/client').Client;
-declare const controller: AbortController;
-declare const applicationId: string, credentialId: string, sessionId: string;
-declare const baseUrl: string, token: string, hostname: string;
-declare const store: { lastEventId?: string; changed(session: object): void; over(sessionId: string): void; overUpTo(generation: number): void; readAll(): Promise<void> };
-declare function currentToken(): Promise<string>;
-declare function askToLogInAgain(): void;
+/** Every entry point, in a project that has neither Node's types nor an MCP SDK. */
+const ENTRIES = `
+import { subscribe, watchSession, type SubscribeOptions } from '@rollcall/client/events';
+import { connect, type Connection } from '@rollcall/client/connect';
+import { mcpSessions, type McpSessionsOptions } from '@rollcall/client/mcp';
+import { createFakeRollcall, type FakeRollcall } from '@rollcall/client/testing';
+import { checkMcpServer, type Report } from '@rollcall/client/conformance';
+
+export const entries = [subscribe, watchSession, connect, mcpSessions, createFakeRollcall, checkMcpServer];
+export type Types = [SubscribeOptions, Connection, McpSessionsOptions, FakeRollcall, Report];
+mcpSessions({ service: createFakeRollcall().service });
+// @ts-expect-error a middleware that knows no service serves nobody
+mcpSessions({});
 `;
 
-/** The README's examples, each in a function of its own. */
-async function readmeExamples(): Promise<string> {
-  const readme = await readFile(join(ROOT, 'client/README.md'), 'utf8');
-  const examples = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = ''], index) => {
-    return `export async function example${index}() {\n${code.replace(/^import .*$/gm, '')}}`;
-  });
-  expect(examples.length).toBeGreaterThan(3);
-  const imports = [...readme.matchAll(/^import .*$/gm)].map(([line]) => line);
-  return [...new Set([...imports, "import { ProblemError } from '@rollcall/client';"]), ...examples].join('\n');
-}
-
 describe('the package', () => {
-  let project: string;
-  let files: string[];
+  let packed: Packed, project: string, files: string[];
 
-  // The dependencies are copied from here, so that installing asks no registry.
   beforeAll(async () => {
-    project = await mkdtemp(join(tmpdir(), 'rollcall-client-'));
-    const packed = await run('npm', ['pack', '--json', '--pack-destination', project], { cwd: join(ROOT, 'client') });
-    // npm's documented answer, after whatever the build printed.
-    const [tarball] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf('[\n'))) as [
-      { filename: string; files: { path: string }[] },
-    ];
-    files = tarball.files.map((file) => file.path);
-    const home = join(project, 'node_modules/@rollcall/client');
-    await mkdir(home, { recursive: true });
-    await run('tar', ['-xzf', join(project, tarball.filename), '-C', home, '--strip-components=1']);
-    for (const name of ['eventsource-parser', 'openapi-fetch', 'openapi-typescript-helpers']) {
-      await cp(join(ROOT, 'node_modules', name), join(project, 'node_modules', name), { recursive: true });
-    }
-    await writeFile(join(project, 'package.json'), '{ "type": "module" }');
-    await writeFile(join(project, 'around.d.ts'), AROUND);
-    await writeFile(join(project, 'readme.ts'), await readmeExamples());
+    packed = await packClient();
+    ({ project, files } = packed);
+    await writeReadme(project);
     await writeFile(join(project, 'main.ts'), CONSUMER);
+    await writeFile(join(project, 'entries.ts'), ENTRIES);
   });
-  afterAll(() => rm(project, { recursive: true, force: true }));
+  afterAll(() => packed.remove());
 
   it('holds what was built, its licence and its README, and nothing else', async () => {
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'package.json', 'dist/client/index.js']));
@@ -98,6 +74,11 @@ describe('the package', () => {
     expect(manifest).not.toHaveProperty('private');
   });
 
+  it('brings a command that says what it wants', async () => {
+    const { stdout } = await run(process.execPath, [join(project, 'node_modules/@rollcall/client', 'dist/client/mcp-check.js'), '--help']);
+    expect(stdout).toContain('rollcall-mcp-check <MCP endpoint>');
+  });
+
   it.each([
     ['nodenext', 'nodenext'],
     ['esnext', 'bundler'],
@@ -105,13 +86,13 @@ describe('the package', () => {
     const options = { module, moduleResolution, target: 'es2022', lib: ['es2022', 'dom', 'dom.iterable'], types: [] };
     const compilerOptions = { ...options, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false };
     const config = join(project, `tsconfig.${module}.json`);
-    await writeFile(config, JSON.stringify({ compilerOptions, files: ['around.d.ts', 'main.ts', 'readme.ts'] }));
+    await writeFile(config, JSON.stringify({ compilerOptions, files: ['around.d.ts', 'main.ts', 'readme.ts', 'entries.ts'] }));
     const { stdout } = await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', config, '--outDir', join(project, module)]).catch(
       // How tsc fails: what it has to say is on its standard output.
       (failure: { stdout: string }) => failure,
     );
     expect(stdout).toBe('');
-  });
+  }, 60_000);
 
   it('runs in a project elsewhere', async () => {
     const server = createServer((request, response) => {
@@ -133,13 +114,41 @@ describe('the package', () => {
     }
   });
 
-  it('adds at most 5 KB to a page, minified and compressed', async () => {
-    const entry = join(project, 'node_modules/@rollcall/client/dist/client/index.js');
-    // For a browser: an import of a Node module would fail here.
-    const bundling = { bundle: true, minify: true, format: 'esm', platform: 'browser', write: false } as const;
-    const { outputFiles } = await build({ entryPoints: [entry], ...bundling });
-    const [bundle] = outputFiles;
-    expect(bundle?.contents.length).toBeGreaterThan(5_000);
-    expect(gzipSync(bundle?.contents ?? '', { level: 9 }).length).toBeLessThanOrEqual(5 * 1024);
+  it('is what publint expects of a package', async () => {
+    const { messages, pkg } = await publint({ pkgDir: join(project, 'node_modules/@rollcall/client'), pack: false, strict: true });
+    expect(messages.map((message) => formatMessage(message, pkg, { color: false }))).toEqual([]);
+  });
+
+  it('has types that are found however a project resolves them', async () => {
+    const { stdout } = await run(process.execPath, [join(ROOT, 'node_modules/.bin/attw'), packed.tarball, '--profile', 'esm-only', '--format', 'json'])
+      .catch((failure: { stdout: string }) => { throw new Error(failure.stdout); }); // it exits with 1 when it finds something
+    expect(Object.keys(JSON.parse(stdout).analysis.entrypoints)).toEqual(expect.arrayContaining(['.', './events', './connect', './mcp', './testing', './conformance']));
+  }, 60_000);
+
+  /** Bytes of what a bundler makes of this module; for a browser, an import of a Node module would fail here. */
+  const weigh = async (contents: string, platform: 'browser' | 'node' = 'browser') => {
+    const bundling = { bundle: true, minify: true, format: 'esm', platform, write: false, logLevel: 'silent' } as const;
+    const { outputFiles } = await build({ stdin: { contents, resolveDir: project }, ...bundling });
+    const bundle = outputFiles[0]!.contents; // one module in, one file out
+    return { bytes: bundle.length, compressed: gzipSync(bundle, { level: 9 }).length };
+  };
+
+  it.each([
+    ['the client', "export { createClient } from '@rollcall/client'", 5],
+    ['the client and streams', "export { createClient } from '@rollcall/client'; export { subscribe } from '@rollcall/client/events'", 8.25],
+    ['a connection', "export { connect } from '@rollcall/client/connect'", 8.5],
+    ['the fake service', "export { createFakeRollcall } from '@rollcall/client/testing'", 4.25],
+    ['the conformance check', "export { checkMcpServer } from '@rollcall/client/conformance'", 7.75],
+    ['the MCP adapter, for Node', "export { mcpSessions } from '@rollcall/client/mcp'", 15, 'node'],
+  ] as const)('adds %s for at most so many KB, minified and compressed', async (_what, contents, most, platform: 'browser' | 'node' = 'browser') => {
+    const { bytes, compressed } = await weigh(contents, platform);
+    expect(bytes).toBeGreaterThan(5_000);
+    expect(compressed).toBeLessThanOrEqual(most * 1024);
+  });
+
+  it('leaves out what is not used', async () => {
+    expect((await weigh("import '@rollcall/client'; import '@rollcall/client/events'; import '@rollcall/client/connect'")).bytes).toBe(0);
+    const [errors, all] = [await weigh("export { ProblemError } from '@rollcall/client'"), await weigh("export * from '@rollcall/client'")];
+    expect(errors.bytes).toBeLessThan(all.bytes / 4);
   });
 });

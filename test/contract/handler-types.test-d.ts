@@ -1,9 +1,10 @@
 // What does not compile in a handler; the type check of the repository runs it, there is nothing to execute.
 import { expectTypeOf } from 'vitest';
 import type { operations } from '../../generated/api.ts';
-import { Json, type Handler, type Handlers, type OperationId } from '../../server/operations.ts';
+import type { Answer, Handler, Handlers, Json, OperationId } from '../../server/operations.ts';
 
 declare const handlers: Handlers;
+declare const session: Json<Answer<'getSession'>['session']>, one: Json<Answer<'getSession'>>, connected: Json<Answer<'createSession'>>, page: Json<Answer<'listSessions'>>;
 const application = { id: '', name: '', organizationId: '', createdAt: '' };
 
 // One function for each operationId of the contract.
@@ -19,7 +20,8 @@ others satisfies Handlers;
 // Answers: the status is documented, the body is that status's, and its headers are there.
 (async () => ({ status: 200, body: { application } })) satisfies Handler<'getApplication'>;
 (async () => ({ status: 201, body: { application }, headers: { Location: '/' } })) satisfies Handler<'createApplication'>;
-(async () => ({ status: 200, body: new Json('{}') })) satisfies Handler<'getSession'>;
+(async () => ({ status: 200, body: one })) satisfies Handler<'getSession'>;
+(async () => ({ status: 200, body: page })) satisfies Handler<'listSessions'>;
 // @ts-expect-error an undocumented status
 (async () => ({ status: 204, body: { application } })) satisfies Handler<'getApplication'>;
 // @ts-expect-error a refusal is thrown, not answered
@@ -38,6 +40,20 @@ others satisfies Handlers;
 (async () => ({ status: 201, body: { application } })) satisfies Handler<'createApplication'>;
 // @ts-expect-error a header that is not documented for this answer
 (async () => ({ status: 200, body: { application }, headers: { Location: '/' } })) satisfies Handler<'getApplication'>;
+// @ts-expect-error text, which could say anything
+(async () => ({ status: 200, body: '{}' })) satisfies Handler<'getSession'>;
+// @ts-expect-error text around what has been presented
+(async () => ({ status: 200, body: `{"session":${session}}` })) satisfies Handler<'getSession'>;
+// @ts-expect-error text that says something else: a session without its envelope
+(async () => ({ status: 200, body: session })) satisfies Handler<'getSession'>;
+// @ts-expect-error a list where one is documented
+(async () => ({ status: 200, body: page })) satisfies Handler<'getSession'>;
+// @ts-expect-error one without its generation
+(async () => ({ status: 200, body: one })) satisfies Handler<'createSession'>;
+// @ts-expect-error a field more than is documented
+(async () => ({ status: 200, body: connected })) satisfies Handler<'getSession'>;
+// @ts-expect-error text of another operation
+(async () => ({ status: 200, body: connected })) satisfies Handler<'getApplication'>;
 // @ts-expect-error a body where a stream is documented
 (async () => ({ status: 200, body: {} })) satisfies Handler<'streamApplicationEvents'>;
 // @ts-expect-error a stream where a body is documented

@@ -28,9 +28,10 @@ function call(to: Mock, { method, path, parameters, body }: Operation, query: st
 
 describe.each(operations)('$id', (operation) => {
   it('is in the table, with every example', () => {
-    const row = mock.table.split(/\n(?=\S)/).find((text) => text.includes(`(${operation.id})`)) ?? '';
+    const rows = mock.table.split(/\n(?=\S)/), row = rows.find((text) => text.includes(`(${operation.id})`)) ?? '', common = rows.at(-1) ?? '';
     expect(row.split(/ +/).slice(0, 2)).toEqual([operation.method.toUpperCase(), operation.path]);
-    const listed = [...row.matchAll(/(\d{3}) ([\w, ]+)/g)].flatMap(([, status, names]) => (names ?? '').trim().split(', ').map((name) => `${status} ${name}`));
+    expect(common).toMatch(/^Each of them\n/);
+    const listed = [...`${row} | ${common}`.matchAll(/(\d{3}) ([\w, ]+)/g)].flatMap(([, status, names]) => (names ?? '').trim().split(', ').map((name) => `${status} ${name}`));
     expect(listed.sort()).toEqual(operation.answers.flatMap((answer) => answer.examples.map((example) => `${statusOf(answer, example)} ${example.name}`)).sort());
   });
 
@@ -55,6 +56,11 @@ describe('choosing an answer', () => {
     expect(await (await get(`${SESSIONS}?__example=empty`)).json()).toEqual({ items: [] });
   });
 
+  it.each([405, 408, 417, 431, 500])('finds the problem of a status that has no answer of its own: %d', async (status) => {
+    const answered = await get(`${SESSIONS}?__code=${status}`);
+    expect([answered.status, (await answered.json()).status]).toEqual([status, status]);
+  });
+
   it('takes a Prefer header too', async () => {
     const answered = await get(SESSIONS, { ...AUTHORIZATION, prefer: 'code=503, example=issuerUnavailable' });
     expect(await answered.json()).toMatchObject(problem('issuer-unavailable', 503));
@@ -74,6 +80,25 @@ describe('choosing an answer', () => {
       await get(path);
       expect(performance.now() - started).toBeGreaterThanOrEqual(115); // timers may fire a little early
     }
+  });
+
+  it('waits before every answer when it was started so, and as the call says where it does', async () => {
+    const slow = await startMock({ delay: 120 });
+    const timed = async (prefer: string) => {
+      const started = performance.now();
+      expect((await fetch(slow.url + SESSIONS, { headers: { ...AUTHORIZATION, prefer } })).status).toBe(200);
+      return performance.now() - started;
+    };
+    expect(await timed('')).toBeGreaterThanOrEqual(115);
+    expect(await timed('delay=300')).toBeGreaterThanOrEqual(295);
+    await slow.close();
+  });
+
+  it('answers a dry run as one, unless something else is asked for', async () => {
+    const revoke = operations.find(({ id }) => id === 'revokeSessions') as Operation; // it is the one that has dry runs
+    expect(await (await call(mock, revoke, 'dryRun=true')).json()).toMatchObject({ disconnectedCount: 0, matchedCount: expect.any(Number) });
+    expect(await (await call(mock, revoke, 'dryRun=false')).json()).not.toHaveProperty('matchedCount');
+    expect((await call(mock, revoke, 'dryRun=true&__code=409')).status).toBe(409);
   });
 
   it('does not pass off an example that breaks the contract', async () => {
@@ -104,5 +129,12 @@ describe('npm run mock', () => {
     child.kill(signal);
     expect(await once(child, 'exit')).toEqual([0, null]);
     expect(await hanging).toBe('cut');
+  });
+
+  it('says what to do about a port that is taken', async () => {
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../../server/dev/mock.ts', import.meta.url)), '--port', new URL(mock.url).port]);
+    let said = '';
+    for await (const chunk of child.stderr) said += chunk;
+    expect(said).toBe('The mock cannot start: its port is taken; --port chooses another\n');
   });
 });

@@ -1,18 +1,20 @@
 // The README's first block, run as printed in a fresh clone, up to the line that it tells you to paste.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { blockOf } from '../support/blocks.ts';
+import { curlIsThere, gitIsThere } from '../support/needs.ts';
 import { freePort } from '../support/postgres.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 
-it('starts a server from nothing, and prints a line that works when pasted', async () => {
+it.runIf(curlIsThere("the README's block") && gitIsThere("the README's block"))('starts a server from nothing, and prints a line that works when pasted', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rollcall-clone-'));
-  const [, block] = /```sh\n([^]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))!;
-  expect(block!.trim()).toBe('npm ci && npm start');
+  const [block, ...others] = ['README.md', 'docs/index.md', 'docs/start.md'].map((document) => blockOf(document, 'npm ci && npm start'));
+  for (const other of others) expect(other).toBe(block);
   try {
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, folder]);
     const port = await freePort();
@@ -27,12 +29,14 @@ it('starts a server from nothing, and prints a line that works when pasted', asy
       while (!printed.includes('npm run seed')) await Promise.race([once(shell.stderr, 'data'), once(shell, 'exit').then(() => { throw new Error(printed); })]);
       const curl = /^ {2}(curl .*)$/m.exec(printed)![1]!;
       expect(JSON.parse(execFileSync('bash', ['-c', curl], { stdio: ['ignore', 'pipe', 'ignore'] }).toString())).toEqual({ items: [] });
-      expect(execFileSync('curl', ['-s', '-o', '/dev/null', '-w', '%{http_code}', `http://127.0.0.1:${port}/docs`]).toString()).toBe('200');
+      expect(execFileSync('curl', ['-sL', '-o', '/dev/null', '-w', '%{http_code}', `http://127.0.0.1:${port}/docs`]).toString()).toBe('200');
 
       const run = (...args: string[]) => execFileSync('npm', ['run', '-s', ...args], { cwd: folder, env: { ...environment, PATH: path, PORT: String(port) }, stdio: ['ignore', 'pipe', 'ignore'] }).toString();
       expect(run('token', '--', '--org', 'demo')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
-      const application = /made for you: +(\S+)/.exec(printed)![1]!;
-      expect(run('seed', '--', '--application', application, '--sessions', '50')).toContain('50 sessions were made');
+      const exported = [...printed.matchAll(/^ {2}(export .*)$/gm)].map(([, line]) => line);
+      expect(exported).toHaveLength(3);
+      const seeded = execFileSync('bash', ['-ec', [...exported, 'npm run -s seed'].join('\n')], { cwd: folder, env: { ...environment, PATH: path }, stdio: ['ignore', 'pipe', 'ignore'] }).toString();
+      expect(seeded).toContain('50 sessions were made');
       expect(JSON.parse(execFileSync('bash', ['-c', curl], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()).items.length).toBeGreaterThan(10);
     } finally {
       process.kill(-shell.pid!, 'SIGTERM');

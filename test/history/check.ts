@@ -16,6 +16,7 @@ export function check(history: History, { toldMs }: Bounds = { toldMs: 6_000 }):
     noRevival(operations, say);
     conservation(history, app, operations, say);
     delivery(history, app, operations, toldMs, say);
+    disconnects(history, app, say);
     tenancy(history, app, operations, say);
     honesty(operations, say);
     convergence(history, app, say);
@@ -110,6 +111,15 @@ function delivery(history: History, app: string, operations: readonly Operation[
       const mine = order.filter((id) => others.includes(id));
       if (mine.join() !== others.join()) say('delivery', `reader ${index} heard things in another order`);
     }
+  }
+}
+
+/** R2. Whoever holds the stream of a session that is over was told so, once and why, and nobody else was. */
+function disconnects(history: History, app: string, say: Say): void {
+  const states = new Map(history.final.get(app)!.lists[0]!.map(({ id, state }) => [id, state])); // as above
+  for (const { sessionId, told } of history.clients.filter((client) => client.app === app)) {
+    const state = states.get(sessionId);
+    if (told.join() !== (state === 'active' ? '' : state)) say('delivery', `the client of ${sessionId}, which is ${state}, was told: ${told.join(', ') || 'nothing'}`);
   }
 }
 

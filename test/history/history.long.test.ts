@@ -9,9 +9,10 @@ it.runIf(postgresIsThere())('three instances keep their promises whatever goes w
   const { subject, close } = await startProcesses();
   try {
     const history = await run(subject, 15);
-    console.log(`${history.operations.length} operations, ${history.operations.filter(({ status }) => status === 0 || status === 503).length} without success; ${history.faults.map(({ what }) => what).join('; ')}`);
+    console.log(`${history.operations.length} operations, ${history.operations.filter(({ status }) => status === 0 || status === 503).length} without success; ${history.clients.length} held their streams; ${history.faults.map(({ what }) => what).join('; ')}`);
     expect(check(history)).toEqual([]);
     expect(history.operations.filter(({ status }) => status >= 200 && status < 300).length).toBeGreaterThan(200);
+    expect(history.clients.filter(({ told }) => told.length > 0).length).toBeGreaterThan(5);
     expect(history.faults.length).toBeGreaterThan(3);
   } finally {
     await close();

@@ -1,7 +1,7 @@
 // Real server processes on one real PostgreSQL as the subject of a history, and a nemesis for them.
 import { setTimeout as wait } from 'node:timers/promises';
 import { ask, sql, startDatabaseProxy, startInstance, startPrivateCluster, tokens, until, type Instance, type Timed } from '../support/instances.ts';
-import { openStream } from '../support/stream.ts';
+import { openStream, type ReceivedEvent } from '../support/stream.ts';
 import type { Answered, Api, Audited, Listed, State } from './record.ts';
 import type { Subject } from './run.ts';
 
@@ -72,37 +72,49 @@ export async function startProcesses(): Promise<{ subject: Subject; close(): Pro
     async 'the database hangs'() { cluster.hang(); await short(); cluster.goOn(); },
   };
 
+  /** Reads a stream whatever breaks, from one instance after the other, until told to stop, or until a stream has ended in which `tell` wanted no more. */
+  function read(path: string, first: number, tell: (event: ReceivedEvent) => boolean): { readonly lastId: string; stop(): Promise<void> } {
+    let going = true, lastId = '', close = () => {};
+    const reading = (async () => {
+      for (let turn = first; going; turn++) {
+        try {
+          const stream = await openStream(`${urls[turn % INSTANCES]}/api/v1/applications/${path}`, token, lastId ? { 'last-event-id': lastId } : {});
+          close = stream.close;
+          if (!going) stream.close();
+          if (stream.response.status === 200) {
+            let isOver = false;
+            for (;;) {
+              const event = await stream.next().catch(() => undefined);
+              // Also a stream that brings no event says where it is.
+              lastId = event?.id ?? [...stream.text.matchAll(/^id: (.*)\n/gm)].at(-1)?.[1] ?? lastId;
+              if (!event) break;
+              if (event.event !== 'server_shutdown') isOver = !tell(event) || isOver;
+            }
+            if (isOver) return;
+          }
+        } catch { /* the instance is away: the next one */ }
+        await wait(50);
+      }
+    })();
+    return { get lastId() { return lastId; }, async stop() { going = false; close(); await reading; } };
+  }
+
   return {
     subject: {
       apis: urls.map((url) => apiOf(url, token)), apps,
       async follow(app, reader, tell) {
-        const began = Promise.withResolvers<void>();
-        let going = true, lastId = '', close = () => {};
-        const reading = (async () => {
-          for (let turn = reader; going; turn++) {
-            try {
-              const stream = await openStream(`${urls[turn % INSTANCES]}/api/v1/applications/${app}/events`, token, lastId ? { 'last-event-id': lastId } : {});
-              close = stream.close;
-              if (!going) stream.close();
-              if (stream.response.status === 200) {
-                for (;;) {
-                  const event = await stream.next().catch(() => undefined);
-                  // Also a stream that brings no event says where it is.
-                  lastId = event?.id ?? [...stream.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? lastId;
-                  if (!event) break;
-                  if (event.event === 'server_shutdown') continue;
-                  tell({ id: event.id!, type: event.event, sessionId: event.data.session?.id ?? event.data.sessionId, revocationId: event.data.revocationId }); // all of these have one
-                }
-              }
-            } catch { /* the instance is away: the next one */ }
-            await wait(50);
-          }
-        })();
+        const stream = read(`${app}/events`, reader, ({ id, event, data }) => {
+          tell({ id: id!, type: event, sessionId: data.session?.id ?? data.sessionId, revocationId: data.revocationId }); // all of these have one
+          return true;
+        });
         // It has begun when the first position is known; here a first event is made for that.
-        void until(async () => { await ask(urls[0]!, token, 'POST', `/applications/${app}/sessions`, { userId: 'the first' }); await wait(100); return lastId !== ''; }, 20_000, 'a reader has begun').then(() => began.resolve(), began.reject);
-        await began.promise;
-        return async () => { going = false; close(); await reading; };
+        await until(async () => { await ask(urls[0]!, token, 'POST', `/applications/${app}/sessions`, { userId: 'the first' }); await wait(100); return stream.lastId !== ''; }, 20_000, 'a reader has begun');
+        return stream.stop;
       },
+      hold: (app, sessionId, tell) => read(`${app}/sessions/${sessionId}/events`, any(), ({ event, data }) => {
+        if (event === 'disconnect') tell(data.reason);
+        return event !== 'disconnect';
+      }).stop,
       async nemesis(signal, wrong) {
         const names = Object.keys(troubles);
         for (let turn = any(); !signal.aborted; turn++) {

@@ -36,6 +36,8 @@ export interface History {
   readonly operations: Operation[];
   /** Each reader of an application's events, from before the first operation to after the last. */
   readonly readers: { readonly app: string; readonly told: Told[] }[];
+  /** Clients that hold a session's own stream from just after it was made, and whenever it broke again: the reason they were told, as often as they were. */
+  readonly clients: { readonly app: string; readonly sessionId: string; readonly told: State[] }[];
   /** When something was wrong. */
   readonly faults: { readonly what: string; readonly start: number; readonly end: number }[];
   /** What each application holds in the end: the list on each instance, and the audit. */

@@ -2,13 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { until } from '../support/instances.ts';
-import type { Answered, Api, Audited, History, Listed, Operation, Target, Told } from './record.ts';
+import type { Answered, Api, Audited, History, Listed, Operation, State, Target, Told } from './record.ts';
 
 export interface Subject {
   readonly apis: readonly Api[];
   readonly apps: readonly string[];
   /** Reads an application's events, whatever breaks, until told to stop. Resolves when reading has begun. */
   follow(app: string, reader: number, tell: (event: Omit<Told, 'at'>) => void): Promise<() => Promise<void>>;
+  /** Holds a session's own stream until it has ended with the session, or until told to stop. */
+  hold?(app: string, sessionId: string, tell: (reason: State) => void): () => Promise<void>;
   /** Makes trouble until told to stop; leaves everything whole. */
   nemesis?(signal: AbortSignal, wrong: (what: string, work: () => Promise<void>) => Promise<void>): Promise<void>;
 }
@@ -16,15 +18,25 @@ export interface Subject {
 const CLIENTS = 8;
 /** Sessions a client knows of; a beat is about all of them, over or not. */
 const KNOWN = 40;
+/** One in so many sessions has a client that holds its stream, while there are not too many of them. */
+const HOLDERS = 5, MOST_HELD = 200;
 
-export async function run({ apis, apps, follow, nemesis }: Subject, seconds: number): Promise<History> {
-  const history: History = { operations: [], readers: [], faults: [], final: new Map() };
+export async function run({ apis, apps, follow, hold, nemesis }: Subject, seconds: number): Promise<History> {
+  const history: History = { operations: [], readers: [], clients: [], faults: [], final: new Map() };
   const began = performance.now(), now = () => performance.now() - began;
   const stops = await Promise.all(apps.flatMap((app) => [0, 1].map(async (reader) => {
     const told: Told[] = [];
     history.readers.push({ app, told });
     return follow(app, reader, (event) => told.push({ ...event, at: now() }));
   })));
+
+  const held: (() => Promise<void>)[] = [];
+  const holdOne = (app: string, sessionId: string) => {
+    if (!hold || Math.random() * HOLDERS >= 1 || held.length >= MOST_HELD) return;
+    const told: State[] = [];
+    history.clients.push({ app, sessionId, told });
+    held.push(hold(app, sessionId, (reason) => told.push(reason)));
+  };
 
   const stop = new AbortController();
   const known = new Map<string, string[]>(apps.map((app) => [app, []]));
@@ -43,6 +55,7 @@ export async function run({ apis, apps, follow, nemesis }: Subject, seconds: num
       if (dice < 35 || id === undefined) {
         const userId = `user ${Math.floor(Math.random() * 4)}`;
         const body = await ask(app, (api) => api.create(app, userId), (body) => ({ kind: 'create', userId, id: body?.id }));
+        if (body) holdOne(app, body.id);
         if (body && ids.push(body.id) > KNOWN) ids.shift();
       } else if (dice < 55) {
         const some = ids.slice(-20);
@@ -82,6 +95,8 @@ export async function run({ apis, apps, follow, nemesis }: Subject, seconds: num
     const readers = history.readers.filter((reader) => reader.app === app);
     await until(() => readers.every(({ told }) => told.some(({ sessionId }) => sessionId === id)), 10_000, 'every reader has been told of the last thing');
   }
-  await Promise.all(stops.map((end) => end()));
+  const over = new Set([...history.final.values()].flatMap(({ lists }) => lists[0]!.filter(({ state }) => state !== 'active').map(({ id }) => id))); // there is an instance
+  await until(() => history.clients.every(({ sessionId, told }) => !over.has(sessionId) || told.length > 0), 10_000, 'every client has been told').catch(() => {}); // the check says who was not
+  await Promise.all([...stops, ...held].map((end) => end()));
   return history;
 }

@@ -1,6 +1,6 @@
 // Stores in this process as the subject of a history, and the bugs that can be planted in them to see that the checks find them.
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Database, Statement, Transaction } from '../../server/store/database.ts';
+import type { Database, Queries, Statement, Transaction } from '../../server/store/database.ts';
 import { createStore } from '../../server/store/index.ts';
 import { openPostgres } from '../../server/store/postgres.ts';
 import { StoreUnavailable, type EventPosition, type Store, type StoredEvent, type Tenant } from '../../server/store/store.ts';
@@ -72,10 +72,11 @@ const rewrite = (db: Database, change: (text: string) => string): Database => {
     if (!changed.has(statement)) changed.set(statement, { name: statement.name, text: change(statement.text) });
     return changed.get(statement)!;
   };
-  const queries = <Q extends Pick<Database, 'all' | 'first' | 'run'>>(on: Q): Q => ({
-    ...on, all: (statement, ...values) => on.all(other(statement), ...values), first: (statement, ...values) => on.first(other(statement), ...values), run: (statement, ...values) => on.run(other(statement), ...values),
-  });
-  return { ...queries(db), transaction: (work) => db.transaction((tx) => work(queries(tx))) };
+  const reading = ({ all, first }: Queries): Queries => ({ all: (statement, ...values) => all(other(statement), ...values), first: (statement, ...values) => first(other(statement), ...values) });
+  return {
+    ...db, ...reading(db),
+    transaction: (work) => db.transaction((tx) => work({ ...tx, ...reading(tx), run: (statement, ...values) => tx.run(other(statement), ...values) })),
+  };
 };
 
 export const seeds: Record<string, Seed> = {
@@ -129,7 +130,7 @@ export async function openStores(databaseUrl: string, { database: plantInDatabas
   let away = false;
   const failing = (db: Database): Database => {
     const unlessAway = <T>(work: () => Promise<T>) => away ? Promise.reject(new StoreUnavailable('away')) : work();
-    return { ...db, all: (...query) => unlessAway(() => db.all(...query)), first: (...query) => unlessAway(() => db.first(...query)), run: (...query) => unlessAway(() => db.run(...query)), transaction: (work) => unlessAway(() => db.transaction(work)) };
+    return { ...db, all: (...query) => unlessAway(() => db.all(...query)), first: (...query) => unlessAway(() => db.first(...query)), transaction: (work) => unlessAway(() => db.transaction(work)) };
   };
   const stores = await Promise.all([0, 1].map(async () => {
     const postgres = await openPostgres(databaseUrl, () => {});

@@ -3,8 +3,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { pages } from '../../server/pages.ts';
+import { createHttpServer } from '../../server/http.ts';
+import { pages, starting } from '../../server/pages.ts';
 import type { Store } from '../../server/store/store.ts';
 import { contract, CONTRACT, operations, problemTypes } from '../contract/contract.ts';
 import { raw, type RawRequest } from '../support/raw.ts';
@@ -57,7 +59,7 @@ describe('odd spellings of a path', () => {
       }
     }
     expect(seen.filter(([, status]) => ![302, 400, 401, 404, 405, 503].includes(status))).toEqual([]);
-    expect(seen.filter(([target, status]) => status === 503 && !target.includes('/docs'))).toEqual([]);
+    expect(seen.filter(([target, status]) => status === 503 && !/\/(docs|console)/.test(target))).toEqual([]);
   });
 
   it('change nothing and never fail with a token', async () => {
@@ -91,7 +93,7 @@ describe('methods', () => {
       const headers = [['Authorization', `Bearer ${token}`]] as const;
       const [full, head] = [await send({ target, headers }), await send({ method: 'HEAD', target, headers })];
       expect(head.text).toBe('');
-      const strip = ({ date, 'x-request-id': _, ...rest }: Record<string, string>) => rest;
+      const strip = ({ date, ratelimit, 'x-request-id': _, ...rest }: Record<string, string>) => rest;
       expect({ status: head.status, ...strip(head.headers) }).toEqual({ status: full.status, ...strip(full.headers) });
     }
   });
@@ -180,25 +182,31 @@ describe('pages', () => {
     }
     expect((await get('/openapi.json', [])).body).toEqual(contract);
     expect((await get('/openapi.yaml', [])).text).toBe(readFileSync(CONTRACT, 'utf8'));
-    expect((await get('/', [])).headers.location).toBe('/docs');
+    for (const [target, location] of [['/', 'docs/'], ['/llms.txt', 'docs/llms.txt']] as const) expect((await get(target, [])).headers.location).toBe(location);
   });
 
   it('take no other method', async () => {
     for (const method of ['POST', 'DELETE']) expect(await send({ method, target: '/livez' })).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD, OPTIONS' } });
   });
 
-  it('/readyz says why the server is not ready; /livez stays', async () => {
-    const { store } = test.service, { check } = store;
-    store.check = () => Promise.reject(new Error('disk I/O error'));
+  it('before the store is there: alive, not ready, and everything with a request id', async () => {
+    const server = createHttpServer(starting(), { log: pino({ level: 'silent' }) });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number }; // it listens on TCP
     try {
-      expect(await get('/readyz', [])).toMatchObject({ status: 503, body: { status: 'unavailable', reasons: ['the store is out of reach'] } });
-      expect((await get('/livez', [])).status).toBe(200);
-    } finally { store.check = check; }
+      for (const [target, status] of [['/livez', 200], ['/readyz', 503], ['/api/v1/applications', 503], ['/', 503]] as const) {
+        const answered = await raw(`http://127.0.0.1:${port}`, { target, headers: [['X-Request-Id', 'early']] });
+        expect([target, answered.status]).toEqual([target, status]);
+        expect(answered.headers).toMatchObject({ 'x-request-id': 'early', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+        if (/^\/(?:api|$)/.test(target)) expect(answered).toMatchObject({ headers: { 'retry-after': '1', 'content-type': 'application/problem+json' }, body: { type: '/docs/errors#store-unavailable', requestId: 'early' } });
+      }
+      expect((await raw(`http://127.0.0.1:${port}`, { target: '/livez' })).headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
+    } finally { await new Promise((resolve) => server.close(resolve)); }
   });
 
-  async function documentation(site: string) {
+  async function documentation(site: string, console = join(tmpdir(), 'rollcall-not-there')) {
     const server = express();
-    pages(server, { notReady: async () => [], site });
+    pages(server, { notReady: async () => [], site, console });
     server.use(((error, _req, res, _next) => void res.status(error.status).json(error.body('id'))) satisfies express.ErrorRequestHandler);
     const listening = server.listen(0, '127.0.0.1');
     await new Promise((resolve) => listening.once('listening', resolve));
@@ -215,6 +223,39 @@ describe('pages', () => {
     } finally { await close(); }
   });
 
+  it('/console names the command that builds it, where it has not been built', async () => {
+    const { url, close } = await documentation(join(tmpdir(), 'rollcall-not-there'));
+    try {
+      for (const target of ['/console', '/console/app.js']) {
+        expect(await raw(url, { target })).toMatchObject({ status: 503, body: { type: '/docs/errors#not-built', detail: expect.stringContaining('npm run console') } });
+      }
+    } finally { await close(); }
+  });
+
+  it('/console lets its own files run and nothing else, and only they may be kept by a browser', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'rollcall-')), built = join(directory, 'dist');
+    mkdirSync(built);
+    writeFileSync(join(built, 'index.html'), '<h1>Console</h1>');
+    writeFileSync(join(built, 'console-1.js'), '1');
+    writeFileSync(join(directory, 'key'), 'treasure');
+    const { url, close } = await documentation(built, built);
+    try {
+      for (const target of ['/console', '/console/', '/console/console-1.js']) {
+        const { status, headers } = await raw(url, { target });
+        expect(status).toBe(200);
+        expect(headers['content-security-policy']?.split('; ')).toEqual(["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:", "base-uri 'none'",
+          "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'"]);
+        expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' });
+        expect(headers['cache-control']).toBe(target.endsWith('.js') ? 'public, max-age=31536000, immutable' : 'no-store');
+      }
+      for (const target of ['/console/../key', '/console/%2e%2e/key', '/console/..%2fkey', '/console/..%5ckey']) expect((await raw(url, { target })).text).not.toContain('treasure');
+      expect((await raw(url, { method: 'DELETE', target: '/console' })).status).toBe(405);
+    } finally {
+      await close();
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it('/docs and the page that problems link to are served where they have been', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'rollcall-')), site = join(directory, 'site');
     mkdirSync(site);
@@ -223,7 +264,9 @@ describe('pages', () => {
     writeFileSync(join(directory, 'key'), 'treasure');
     const { url, close } = await documentation(site);
     try {
-      for (const target of ['/docs', '/docs/']) expect(await raw(url, { target })).toMatchObject({ status: 200, text: '<h1>API</h1>', headers: { 'content-type': 'text/html; charset=utf-8' } });
+      expect(await raw(url, { target: '/docs' })).toMatchObject({ status: 302, headers: { location: 'docs/' } });
+      expect(await raw(url, { target: '/docs/' })).toMatchObject({ status: 200, text: '<h1>API</h1>',
+        headers: { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': "frame-ancestors 'none'", 'referrer-policy': 'no-referrer' } });
       expect((await raw(url, { target: problemTypes[0]!.split('#')[0]! })).text).toContain('id="not-found"');
       for (const target of ['/docs/../key', '/docs/%2e%2e/key', '/docs/..%2fkey', '/docs/..%5ckey']) {
         expect((await raw(url, { target })).text).not.toContain('treasure');

@@ -29,7 +29,7 @@ describe('listSessions refuses', () => {
     ['derivedStatus=idle,', { '/query/derivedStatus/1': expect.stringMatching(/allowed values/) }], ['derivedStatus=idle,idle', { '/query/derivedStatus': 'must not name anything twice' }],
     ['derivedStatus=idle,gone', { '/query/derivedStatus/1': expect.stringMatching(/allowed values: active, idle, expired, disconnected/) }],
     ['derivedStatus=idle&derivedStatus=active', { '/query/derivedStatus': 'is given more than once' }], ['derivedStatus=%5B%22idle%22%5D', { '/query/derivedStatus/0': expect.stringMatching(/allowed values/) }],
-    ['cursor=!!', { '/query/cursor': 'has characters that are not allowed here' }], [`cursor=${'a'.repeat(501)}`, { '/query/cursor': 'must not have more than 500 characters' }],
+    ['cursor=!!', { '/query/cursor': 'has characters that are not allowed here' }], [`cursor=${'a'.repeat(1_501)}`, { '/query/cursor': 'must not have more than 1500 characters' }],
     [`userId=${'a'.repeat(256)}`, { '/query/userId': 'must not have more than 255 characters' }], [`clientName=${'a'.repeat(201)}`, { '/query/clientName': 'must not have more than 200 characters' }],
     ...['%00', '%0A', '%7F', '%C2%85', '%E2%80%A8', '%E2%80%A9'].map((odd) => [`hostname=a${odd}`, { '/query/hostname': 'has characters that are not allowed here' }]),
     ...['%ff', '%', '%E0%A4%A', '%ED%A0%80', '%C0%AE', 'a#b'].map((odd) => [`userId=${odd}`, { '/query/userId': 'must be percent-encoded UTF-8' }]),
@@ -39,6 +39,7 @@ describe('listSessions refuses', () => {
     ['nonsense=1', '/query/nonsense'], ['Limit=1', '/query/Limit'], ['limit%20=1', '/query/limit '], ['a%2Fb=1', '/query/a~1b'], ['a~b=1', '/query/a~0b'], ['~1=1', '/query/~01'], ['=x', '/query/'], ['?limit=1', '/query/?limit'], ['??', '/query/??'],
     ['limit[]=1', '/query/limit[]'], ['limit[a]=1', '/query/limit[a]'], ['limit[__proto__]=1', '/query/limit[__proto__]'], ['__proto__=1', '/query/__proto__'], ['constructor=1', '/query/constructor'], ['toString=1', '/query/toString'],
     ['access_token=x', '/query/access_token'], [';limit=1', '/query/;limit'], ['dryRun=true', '/query/dryRun'], ['%ED%A0%80=1', '/query/\ufffd\ufffd\ufffd'],
+    [`${'a'.repeat(199)}~b=1`, `/query/${'a'.repeat(199)}~0`], [`${'a'.repeat(199)}%F0%9F%98%80=1`, `/query/${'a'.repeat(199)}\ufffd`],
   ])('the name in %s', async (query, pointer) => expect(await errorsOf(query)).toEqual({ [pointer]: 'is not a parameter of this operation' }));
 
   it('everything at once, each place once, and no more than twenty', async () => {
@@ -63,6 +64,44 @@ describe('listSessions takes', () => {
         const { body } = await send(`userId=${written}`);
         expect(body.items.map((session: { userId: string }) => session.userId), written).toEqual([userId]);
       }
+    }
+  });
+});
+
+describe('what was found good before', () => {
+  let test: TestService, app: string, token: string;
+  beforeAll(async () => {
+    test = await startTestService({ validateResponses: false }); // or nothing would be remembered
+    app = await test.application();
+    token = await test.token();
+  });
+  afterAll(() => test.close());
+  const send = (query: string) => raw(test.url, { target: `/api/v1/applications/${app}/sessions?${query}`, headers: [['Authorization', `Bearer ${token}`]] });
+
+  it('says nothing of another query, a body or another method', async () => {
+    const created = await test.call('POST', `/applications/${app}/sessions`, { body: { userId: 'remembered' } }), one = `/api/v1/applications/${app}/sessions/${created.body.session.id}`;
+    const authorization: [string, string] = ['Authorization', `Bearer ${token}`];
+    for (let times = 0; times < 4; times++) {
+      expect(await send('limit=1&derivedStatus=active,idle&userId=remembered')).toMatchObject({ status: 200, body: { items: [{ userId: 'remembered' }] } });
+      expect(await send('limit=0&derivedStatus=active,idle&userId=remembered')).toMatchObject({ status: 400, body: { errors: [{ pointer: '/query/limit', detail: 'must be >= 1' }] } });
+      expect(await send('derivedStatus=idle&userId=remembered')).toMatchObject({ status: 200, body: { items: [] } });
+      expect(await raw(test.url, { target: one, headers: [authorization] })).toMatchObject({ status: 200 });
+      expect(await raw(test.url, { target: `${one}?limit=1`, headers: [authorization] })).toMatchObject({ status: 400 });
+      expect(await raw(test.url, { target: one, headers: [authorization, ['Content-Length', '2']], body: '{}' })).toMatchObject({ status: 400 });
+      expect(await raw(test.url, { method: 'POST', target: one, headers: [authorization, ['Content-Length', '0']] })).toMatchObject({ status: 405 });
+    }
+  });
+
+  it('says nothing of who asks, and of which ids', async () => {
+    const { id } = (await test.call('POST', `/applications/${app}/sessions`)).body.session, one = `/applications/${app}/sessions/${id}`, absent = '0199ffff-ffff-7fff-8fff-ffffffffffff';
+    const scopeless = await test.token({ scopes: [] }), foreign = await test.token({ organizationId: 'org_other' });
+    for (let times = 0; times < 3; times++) {
+      for (const path of [one, `/applications/${app}/sessions?limit=2`, `/applications/${app}`]) {
+        const statuses = await Promise.all([undefined, null, scopeless, foreign].map(async (token) => (await test.call('GET', path, { token })).status));
+        expect([path, ...statuses]).toEqual([path, 200, 401, 403, 404]);
+      }
+      const statuses = await Promise.all([one.replace(id, absent), one.replace(app, absent), one.replace(id, id.toUpperCase()), `${one}/`].map(async (path) => (await test.call('GET', path)).status));
+      expect(statuses).toEqual([404, 404, 400, 404]);
     }
   });
 });

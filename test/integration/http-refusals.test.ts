@@ -20,6 +20,11 @@ afterAll(() => test.close());
 
 const bearer = (value: string) => ['Authorization', `Bearer ${value}`] as const;
 
+it('tells a path that is none from a thing that is not there', async () => {
+  expect((await test.call('GET', `/api/v1/applications/${app}/sessions`)).body).toMatchObject({ title: 'There is nothing here.', detail: 'There is no such path.' }); // under /api/v1
+  expect((await test.call('GET', `/applications/${ABSENT}/sessions`)).body).not.toHaveProperty('detail');
+});
+
 describe('the order of refusals', () => {
   const absent = `/api/v1/applications/${ABSENT}/sessions`;
   const large = `{}${' '.repeat(70_000)}`;
@@ -82,12 +87,12 @@ describe('authentication', () => {
 
   it.each([[], [['Authorization', '']], [['Authorization', 'Bearer']], [['Authorization', 'Bearer  ']], [['Authorization', 'Basic YTpi']], [['Authorization', 'Basic bearerxyz']], [['X-Authorization', 'Bearer x']], [['Cookie', 'token=x']]] as [string, string][][])(
     'is asked for where there is none: %j', async (...headers) => {
-      expect(await get(...headers)).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Bearer' }, body: { type: '/docs/errors#unauthorized', detail: SEND_ONE } });
+      expect(await get(...headers)).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Bearer realm="rollcall"' }, body: { type: '/docs/errors#unauthorized', detail: SEND_ONE } });
     });
 
   it.each(['Bearer x', 'Bearer a.b.c', 'Bearer a b', 'Bearer a, Bearer b', 'Bearer ""', `Bearer ${'x'.repeat(9_000)}`])('says what is wrong with the token: %.30s', async (value) => {
     const answered = await get(['Authorization', value]);
-    expect(answered).toMatchObject({ status: 401, headers: { 'www-authenticate': `Bearer error="invalid_token", error_description="${answered.body.detail}"` } });
+    expect(answered).toMatchObject({ status: 401, headers: { 'www-authenticate': `Bearer realm="rollcall", error="invalid_token", error_description="${answered.body.detail}"` } });
   });
 
   it('takes the scheme in any case, and no token from elsewhere', async () => {
@@ -105,7 +110,7 @@ describe('authentication', () => {
     const reader = await test.token({ scopes: ['sessions:read'] });
     for (const [method, path, needed] of [['DELETE', 'sessions', 'sessions:revoke'], ['POST', 'sessions', 'sessions:write, or sessions:connect'], ['DELETE', '', 'applications:write and sessions:revoke']] as const) {
       const { status, headers, body } = await raw(test.url, { method, target: `/api/v1/applications/${app}${path && `/${path}`}`, headers: [bearer(reader)] });
-      expect([status, body.type, body.detail, headers['www-authenticate']]).toEqual([403, '/docs/errors#insufficient-scope', `This operation needs ${needed}.`, 'Bearer error="insufficient_scope"']);
+      expect([status, body.type, body.detail, headers['www-authenticate']]).toEqual([403, '/docs/errors#insufficient-scope', `This operation needs ${needed}.`, `Bearer realm="rollcall", error="insufficient_scope", scope="${needed.split(', or ')[0]!.replace(' and ', ' ')}"`]);
     }
     expect((await raw(test.url, { target: sessions, headers: [bearer(await test.token({ scopes: [] }))] })).status).toBe(403);
   });
@@ -206,7 +211,7 @@ describe('the log', () => {
     await raw(test.url, { target: `${sessions}?access_token=${token}`, headers: [bearer(`${token}x`)] });
     await raw(test.url, { target: `${sessions}?access_token=${token}`, headers: [bearer(token), ['X-Request-Id', 'the.last']] });
     await vi.waitFor(() => expect(test.logged.filter(({ requestId }) => requestId === 'the.last')).toEqual([
-      expect.objectContaining({ msg: 'request', method: 'GET', path: sessions, operationId: 'listSessions', status: 400, ms: expect.any(Number) })]));
+      expect.objectContaining({ msg: 'request', method: 'GET', path: '/api/v1/applications/{applicationId}/sessions', operationId: 'listSessions', status: 400, ms: expect.any(Number) })]));
     expect(test.logged.length).toBeGreaterThan(50);
     expect(test.logged.filter((line) => JSON.stringify(line).includes(secret))).toEqual([]);
     expect(test.logged.filter(({ msg, requestId, path }) => msg === 'request' && !(typeof requestId === 'string' && typeof path === 'string' && path.length <= 200))).toEqual([]);

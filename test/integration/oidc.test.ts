@@ -44,7 +44,7 @@ describe('tokens of a real issuer', () => {
     const before = Date.now();
     const caller = await trusting().verify(await issuer.accessToken('adapter-1', ['sessions:read', 'sessions:revoke']));
     expect(caller).toEqual({
-      subject: 'adapter-1', organizationId: 'org_acme', scopes: new Set(['sessions:read', 'sessions:revoke']), applicationId: undefined,
+      subject: 'adapter-1', organizationId: 'org_acme', principal: 'org_acme\0adapter-1', scopes: new Set(['sessions:read', 'sessions:revoke']), applicationId: undefined,
       credentialId: expect.stringMatching(/^sha256:[\w-]{43}$/), expiresAt: expect.any(Number),
     });
     expect(caller.expiresAt).toBeGreaterThanOrEqual(Math.floor(before / 1000) * 1000 + 10 * MINUTE);
@@ -223,6 +223,34 @@ describe("an issuer's keys", () => {
     expect(fetches()).toBe(2);
   });
 
+  it('that the issuer took back after a quiet hour verify nothing any more, not even once', async () => {
+    await verifier.verify(await token());
+    server.keys = [second.publicJwk];
+    pass(10 * MINUTE);
+    const forged = await Promise.all(Array.from({ length: 10 }, async () => token()));
+    await Promise.all(forged.map(async (token) => expect(await refusalOf(verifier.verify(token))).toMatchObject({ code: 'unauthorized' })));
+    expect(fetches()).toBe(2);
+  });
+
+  it('are asked for first after a quiet hour, for two seconds at most, and once a minute: then they are used on', async () => {
+    await verifier.verify(await token());
+    server.answer = 'hang';
+    pass(30 * MINUTE);
+    const started = performance.now();
+    expect(await verifier.verify(await token())).toMatchObject({ subject: 'alice' });
+    expect(performance.now() - started).toBeLessThan(6_000);
+    expect(failures).toHaveLength(1);
+    pass(MINUTE - 1);
+    const again = performance.now();
+    expect(await verifier.verify(await token())).toMatchObject({ subject: 'alice' });
+    expect(performance.now() - again).toBeLessThan(1_000);
+    await expectUnavailable(verifier.verify(await token(second))); // waits for the attempt that has begun
+    server.answer = 'keys';
+    server.keys = [second.publicJwk];
+    pass(MINUTE);
+    expect(await refusalOf(verifier.verify(await token()))).toMatchObject({ code: 'unauthorized' });
+  });
+
   it('are refreshed in time where AUTH_STALE_KEYS is short', async () => {
     const short = createVerifier({ config: config({ AUTH_STALE_KEYS: MINUTE }), now });
     await short.verify(await token());
@@ -329,12 +357,25 @@ describe("an issuer's keys", () => {
       expect(fetches()).toBe(0);
     });
 
-    it('are not looked for on this machine at the word of an issuer elsewhere', async () => {
-      vi.stubGlobal('fetch', async () => Response.json({ issuer: 'https://issuer.example', jwks_uri: `${server.url}/keys` }));
+    it.each(['http://127.0.0.1:1', 'https://127.0.0.1', 'https://127.1.2.3', 'https://2130706433', 'https://0.0.0.0', 'https://localhost', 'https://keys.localhost.', 'https://[::1]', 'https://[::]', 'https://[::ffff:127.0.0.1]', 'https://169.254.169.254', 'https://[::ffff:a9fe:a9fe]', 'https://[fe80::1]'])(
+      'are not looked for on this machine or its link (%s) at the word of an issuer elsewhere', async (origin) => {
+        const asked = vi.fn(async () => Response.json({ issuer: 'https://issuer.example', jwks_uri: `${origin}/keys` }));
+        vi.stubGlobal('fetch', asked);
+        try {
+          const verifier = createVerifier({ config: config({ AUTH_ISSUER: 'https://issuer.example', AUTH_JWKS_URL: undefined }), now, onIssuerFailure });
+          await expectUnavailable(verifier.verify(await token()));
+          expect(failures).toEqual([expect.stringMatching(/may not be fetched/)]);
+          expect(asked).toHaveBeenCalledTimes(1);
+        } finally {
+          vi.unstubAllGlobals();
+        }
+      });
+
+    it.each(['https://keys.example', 'https://10.0.0.1', 'https://[2001:db8::1]'])('may be elsewhere: %s', async (origin) => {
+      vi.stubGlobal('fetch', async (url: string) => Response.json(url === `${origin}/keys` ? { keys: server.keys } : { issuer: 'https://issuer.example', jwks_uri: `${origin}/keys` }));
       try {
         const verifier = createVerifier({ config: config({ AUTH_ISSUER: 'https://issuer.example', AUTH_JWKS_URL: undefined }), now, onIssuerFailure });
-        await expectUnavailable(verifier.verify(await token()));
-        expect(failures).toEqual([expect.stringMatching(/may not be fetched/)]);
+        expect(await verifier.verify(await token(first, { iss: 'https://issuer.example' }))).toMatchObject({ subject: 'alice' });
       } finally {
         vi.unstubAllGlobals();
       }

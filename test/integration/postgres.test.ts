@@ -8,12 +8,14 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readConfig } from '../../server/config.ts';
 import { startService, type Service } from '../../server/service.ts';
+import { openBell } from '../../server/store/bell.ts';
 import { createStore } from '../../server/store/index.ts';
 import { openPostgres } from '../../server/store/postgres.ts';
 import { migrations } from '../../server/store/schema.ts';
-import type { EventPosition, Store, StoredEvent, Tenant } from '../../server/store/store.ts';
+import { StoreUnusable, type EventPosition, type Store, type StoredEvent, type Tenant } from '../../server/store/store.ts';
 import { apiSuite } from '../suites/api.ts';
 import { actor, beatOf, newSession, times } from '../suites/store/bed.ts';
+import { rollcall } from '../support/command.ts';
 import { ask, inCI, killInstances, sql, startDatabaseProxy, startInstance, tokens, until, type DatabaseProxy } from '../support/instances.ts';
 import { createDatabase, postgresIsThere } from '../support/postgres.ts';
 import { createClock, EVERY_SCOPE, ORGANIZATION, startTestService } from '../support/service.ts';
@@ -113,7 +115,8 @@ describe.runIf(postgresIsThere())('several instances on one PostgreSQL', () => {
       await (await openPostgres(own.url, () => {})).close();
       await sql(own.url, 'update schema_version set version = version + 1');
       await expect(openPostgres(own.url, () => {})).rejects.toThrow(`it has schema ${migrations.length + 1}, but this Rollcall knows only up to ${migrations.length}; run the newer version`);
-      await expect(serve(own.url)).rejects.toThrow('the database cannot be used');
+      await expect(serve(own.url)).rejects.toThrow(new StoreUnusable(`the database cannot be used: it has schema ${migrations.length + 1}, but this Rollcall knows only up to ${migrations.length}; run the newer version`));
+      expect(await rollcall(['migrate'], { DATABASE_URL: own.url })).toMatchObject({ code: 78 });
       await own.drop();
     });
 
@@ -124,7 +127,9 @@ describe.runIf(postgresIsThere())('several instances on one PostgreSQL', () => {
     ])('refuses %s instead of waiting for it', async (_what, change, says) => {
       const url = new URL(database.url);
       change(url);
-      await expect(serve(url.href)).rejects.toThrow(says);
+      const refused = await serve(url.href).catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(StoreUnusable);
+      expect(refused).toHaveProperty('message', expect.stringContaining(says));
     });
   });
 
@@ -211,6 +216,56 @@ describe.runIf(postgresIsThere())('several instances on one PostgreSQL', () => {
       }
       const ids = readers.map(({ events }) => events.filter(({ data }) => ended.includes(data.sessionId)).map(({ id }) => id));
       expect(ids[1]).toEqual(ids[0]);
+    });
+
+    it('rings for many applications with one statement at a time', async () => {
+      const warnings: string[] = [];
+      const hear = ({ message }: Error) => { warnings.push(message); };
+      process.on('warning', hear);
+      const heard = { one: new Set<string>(), other: new Set<string>() };
+      const errors: unknown[] = [];
+      const bells = (['one', 'other'] as const).map((name) => {
+        const listening = Promise.withResolvers<void>();
+        return { ...openBell(database.url, { onRing: (id) => heard[name].add(id), onListening: listening.resolve, onError: (error) => errors.push(error) }), listening: listening.promise };
+      });
+      await Promise.all(bells.map(({ listening }) => listening));
+      const ids = Array.from({ length: 500 }, (_, index) => `00000000-0000-7000-8000-${String(index).padStart(12, '0')}`);
+      const send = vi.spyOn(pg.Client.prototype, 'query');
+      try {
+        for (const [index, id] of ids.entries()) {
+          bells[0]!.ring(id);
+          if (index % 100 === 99) await wait(8); // also while the last ring is on its way
+        }
+        await until(() => ids.every((id) => heard.other.has(id)), inCI(1_000), 'the other has heard all');
+        expect(send.mock.calls.filter((call) => String(call[0]).includes('pg_notify')).length).toBeLessThan(20);
+      } finally { send.mockRestore(); }
+      // Cut in the middle of ringing: said once, and nothing is sent on what is broken.
+      const ringing = setInterval(() => ids.slice(0, 20).forEach(bells[0]!.ring), 1);
+      await sql(database.url, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rollcall bell' and datname = current_database()`);
+      await wait(300);
+      clearInterval(ringing);
+      heard.other.clear();
+      await until(() => { bells[0]!.ring(ids[0]!); return heard.other.has(ids[0]!); }, inCI(3_000), 'they hear each other again');
+      expect(errors.map(String).filter((error) => !/terminating connection|terminated unexpectedly|listening connection ended/.test(error))).toEqual([]);
+      expect(errors).toHaveLength(2);
+      const closing = performance.now();
+      await Promise.all(bells.map((bell) => bell.close()));
+      expect(performance.now() - closing).toBeLessThan(inCI(300));
+      process.off('warning', hear);
+      expect(warnings.filter((message) => message.includes('client.query()'))).toEqual([]);
+    });
+
+    it('deleteApplication ends the streams of the application, and of its sessions, on the other instance too', async () => {
+      const { body: { application } } = await ask(one.url, token, 'POST', '/applications', { name: 'Deleted' });
+      const path = `/applications/${application.id}`, { body: { session } } = await ask(one.url, token, 'POST', `${path}/sessions`, {});
+      const [all, own] = await Promise.all([`${path}/events`, `${path}/sessions/${session.id}/events`].map((events) => openStream(`${other.url}/api/v1${events}`, token)));
+      const started = performance.now();
+      expect((await ask(one.url, token, 'DELETE', path)).status).toBe(200);
+      expect((await own!.ended).map(({ event, data }) => [event, data.reason])).toEqual([['disconnect', 'revoked']]);
+      expect((await all!.ended).map(({ event }) => event)).toEqual(['sessions.revoked']);
+      expect(performance.now() - started).toBeLessThan(inCI(2_000));
+      expect((await ask(other.url, token, 'GET', `${path}/events`)).status).toBe(404);
+      await until(() => other.streams.count === 0, inCI(1_000), 'nothing is left open');
     });
 
     it('listens again by itself', async () => {
@@ -374,7 +429,7 @@ describe.runIf(postgresIsThere())('several instances on one PostgreSQL', () => {
       for (const [text, sent] of seen) {
         // Of the connection; of the clock, the bell and readiness; and the one list that is not of an application: that of the applications.
         if (/ from applications where organization_id = \$1 /.test(text)) continue;
-        if (/^(begin|commit|rollback|listen rollcall|select 1( as one)?|select pg_notify\('rollcall', \$1\)|select \(extract\(epoch from clock_timestamp\(\)\) \* 1000\)::float8 as now)$/.test(text)) continue;
+        if (/^(begin|commit|rollback|listen rollcall|select 1( as one)?|select pg_notify\('rollcall', value\) from json_array_elements_text\(\$1\)|select \(extract\(epoch from clock_timestamp\(\)\) \* 1000\)::float8 as now)$/.test(text)) continue;
         looked++;
         if (sent.some(({ values }) => !applicationIds.has(values[0]))) strange.push(`not of an application: ${text}`);
         if (!/(application_id|a\.id|where id) = \$1|^insert into \w+ \((application_id, |id, organization_id, name)|^select pg_advisory_xact_lock(_shared)?\(hashtextextended\(\$1, 0\)\)$/.test(text)) strange.push(`not by the key: ${text}`);

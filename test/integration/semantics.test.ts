@@ -154,6 +154,22 @@ describe('cursors', () => {
     }
   });
 
+  it('go on after the longest credential there can be', async () => {
+    const app = await test.application();
+    const credentials = ['\u{10ffff}', '"', '\\', '😀'].map((letter) => letter.repeat(255)).sort();
+    for (const credentialId of credentials) await test.call('POST', `/applications/${app}/sessions`, { body: { credentialId } });
+    await test.call('DELETE', `/applications/${app}/sessions`);
+    const seen: string[] = [];
+    for (let cursor = ''; ;) {
+      const { status, body } = await test.call('GET', `/applications/${app}/revoked-credentials?limit=1${cursor}`);
+      expect(status).toBe(200);
+      seen.push(...body.items.map(({ credentialId }: { credentialId: string }) => credentialId));
+      if (body.nextCursor === undefined) break;
+      cursor = `&cursor=${body.nextCursor}`;
+    }
+    expect(seen.sort()).toEqual(credentials);
+  });
+
   it('of one organization are refused to another', async () => {
     const [mine, theirs] = await Promise.all(['org_cursor_a', 'org_cursor_b'].map((organizationId) => test.token({ organizationId })));
     for (const token of [mine, mine, theirs, theirs]) await test.call('POST', '/applications', { token, body: { name: 'x' } });
@@ -193,4 +209,17 @@ describe('cursors', () => {
     expect(seen).toEqual([...new Set(seen)].sort().reverse());
     expect(new Set(seen)).toEqual(new Set([...made].filter((id) => !ended.has(id))));
   });
+});
+
+it('a credential whose token expires with the year 9999 is denied until then: a later moment could not be written', async () => {
+  const own = await startTestService();
+  try {
+    const applicationId = await own.application(), ends = Date.UTC(9999, 11, 31, 23, 59, 59);
+    const token = await own.token({ scopes: ['sessions:connect'], ttlMs: ends - own.clock.now() });
+    const { session } = (await own.call('POST', `/applications/${applicationId}/sessions`, { token, body: {} })).body;
+    await own.call('DELETE', `/applications/${applicationId}/sessions/${session.id}`);
+    expect(await own.call('GET', `/applications/${applicationId}/revoked-credentials`)).toMatchObject({ status: 200, body: { items: [{ deniedUntil: '9999-12-31T23:59:59.999Z' }] } });
+  } finally {
+    await own.close();
+  }
 });

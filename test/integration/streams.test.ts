@@ -2,14 +2,14 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startTestService, type TestService } from '../support/service.ts';
 import { openStream, type TestStream } from '../support/stream.ts';
 
 const LEASE = 90_000;
 let test: TestService;
 let app: string;
-beforeAll(async () => { test = await startTestService({ env: { STREAMS: '40', STREAMS_PER_APPLICATION: '30', STREAMS_PER_TOKEN: '20' } }); });
+beforeAll(async () => { test = await startTestService({ env: { STREAMS: '40', STREAMS_PER_APPLICATION: '30', STREAMS_PER_PRINCIPAL: '20', STREAMS_PER_CLIENT: '3' } }); });
 afterAll(() => test.close());
 beforeEach(async () => { app = await test.application(); });
 
@@ -254,10 +254,10 @@ describe('how many streams there may be', () => {
   const fill = async (count: number, token: string) => Promise.all(Array.from({ length: count }, () => streamOfApplication({}, token)));
   const letGo = async (streams: TestStream[]) => { for (const stream of streams) await closed(stream); };
 
-  it('is bounded for a token, for an application, and in all; what is closed makes room', async () => {
+  it('is bounded for a caller, whatever its token, for an application, and in all; what is closed makes room', async () => {
     const [one, two, three] = await Promise.all(['one', 'two', 'three'].map((subject) => test.token({ subject, ttlMs: 86_400_000 }))) as [string, string, string];
     const ofOne = await fill(20, one);
-    const refused = await streamOfApplication({}, one);
+    const refused = await streamOfApplication({}, await test.token({ subject: 'one', ttlMs: 86_399_000 })); // as a refresh brings one
     expect([refused.response.status, refused.response.headers.get('retry-after')]).toEqual([429, expect.stringMatching(/^[1-5]$/)]);
     const ofTwo = await fill(10, two);
     expect((await streamOfApplication({}, two)).response.status).toBe(429);
@@ -275,6 +275,54 @@ describe('how many streams there may be', () => {
     expect(again.response.status).toBe(200);
     await letGo([...ofOne, ...ofTwo, again]);
     expect(test.service.streams.count).toBe(0);
+  });
+
+  it('is bounded more narrowly for a client, whatever its token', async () => {
+    const own = (ttlMs: number) => test.token({ subject: 'client', scopes: ['sessions:connect'], ttlMs });
+    const { id } = (await test.call('POST', `/applications/${app}/sessions`, { token: await own(60_000) })).body.session;
+    const streams = await Promise.all([1, 2, 3].map(async (n) => streamOf(id, await own(60_000 + n * 1_000))));
+    expect(streams.map(({ response }) => response.status)).toEqual([200, 200, 200]);
+    const refused = await fetch(streams[0]!.response.url, { headers: { authorization: `Bearer ${await own(70_000)}` } });
+    expect([refused.status, (await refused.json()).detail]).toEqual([429, 'This caller has 3 streams open, and may have no more.']);
+    const other = await streamOf(id); // of somebody else, on the same session
+    expect(other.response.status).toBe(200);
+    await letGo([streams.pop()!]);
+    streams.push(await streamOf(id, await own(80_000)));
+    expect(streams.at(-1)!.response.status).toBe(200);
+    await letGo([...streams, other]);
+  });
+
+  /** Asks for the application's events on one connection, so many times at once. */
+  async function ask(times: number, requestId: string) {
+    const socket = connect(Number(new URL(test.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write(`GET /api/v1/applications/${app}/events HTTP/1.1\r\nHost: x\r\nX-Request-Id: ${requestId}\r\nAuthorization: Bearer ${await test.token()}\r\n\r\n`.repeat(times));
+    return socket;
+  }
+
+  it('does not count a client that went before its stream was opened', async () => {
+    const { store, streams } = test.service, { isVisible } = store, asked = Promise.withResolvers<void>(), gone = Promise.withResolvers<void>();
+    store.isVisible = async (tenant) => {
+      store.isVisible = isVisible;
+      asked.resolve();
+      await gone.promise;
+      return isVisible(tenant);
+    };
+    const before = streams.count, socket = await ask(1, 'went-early');
+    await asked.promise;
+    socket.destroy();
+    await vi.waitFor(() => expect(test.logged.some(({ requestId }) => requestId === 'went-early')).toBe(true));
+    gone.resolve();
+    for (let turns = 0; turns < 20; turns += 1) await new Promise(setImmediate);
+    expect(streams.count).toBe(before);
+  });
+
+  it('lets go of one that waits behind another on its connection, too', async () => {
+    const { streams } = test.service, before = streams.count, socket = await ask(3, 'pipelined');
+    await vi.waitFor(() => expect(streams.count).toBe(before + 3));
+    socket.destroy();
+    await vi.waitFor(() => { streams.tick(); expect(streams.count).toBe(before); });
+    expect(test.logged.filter(({ requestId, msg }) => requestId === 'pipelined' && msg === 'stream closed')).toHaveLength(3);
   });
 });
 
@@ -331,6 +379,51 @@ describe('a reader that does not read', () => {
     expect(seen).not.toContain(first);
     await closed(resumed);
   }, 60_000);
+});
+
+describe('nobody without a token', () => {
+  it('takes the place of a stream', async () => {
+    const id = await connectSession(), before = test.service.streams.count;
+    for (const path of ['events', `sessions/${id}/events`]) for (const token of [null, 'a.b.c']) expect((await test.call('GET', `/applications/${app}/${path}`, { token })).status).toBe(401);
+    expect(test.service.streams.count).toBe(before);
+  });
+});
+
+describe('deleteApplication', () => {
+  it('ends the streams of the application, and those of its sessions, at once; opened again they are 404', async () => {
+    const application = await test.application(), url = `${test.url}/api/v1/applications/${application}`, token = await test.token();
+    const { body: { session: { id } } } = await test.call('POST', `/applications/${application}/sessions`);
+    const watching = await Promise.all([openStream(`${url}/events`, token), openStream(`${url}/events`, token)]), own = await openStream(`${url}/sessions/${id}/events`, token);
+    const other = await streamOfApplication();
+    expect((await test.call('DELETE', `/applications/${application}`)).body).toEqual({ success: true, disconnectedCount: 1 });
+    for (const stream of watching) expect((await stream.ended).map(({ event, data }) => [event, data.count])).toEqual([['sessions.revoked', 1]]);
+    expect((await own.ended).map(({ event, data }) => [event, data.reason])).toEqual([['disconnect', 'revoked']]);
+    for (const path of ['events', `sessions/${id}/events`]) expect((await test.call('GET', `/applications/${application}/${path}`)).status).toBe(404);
+    await connectSession();
+    expect((await other.next()).event).toBe('session.connected'); // another application's goes on
+    await closed(other);
+  });
+
+  it('is not missed by a stream that is opened at the same time', async () => {
+    const application = await test.application(), { store, streams } = test.service, { isVisible } = store, before = streams.count;
+    store.isVisible = async (tenant) => {
+      const visible = await isVisible(tenant);
+      store.isVisible = isVisible;
+      await test.call('DELETE', `/applications/${application}`);
+      return visible;
+    };
+    expect((await test.call('GET', `/applications/${application}/events`)).status).toBe(404);
+    await vi.waitFor(() => expect(streams.count).toBe(before));
+  });
+
+  it('a revoke-all ends no stream of an application', async () => {
+    const watching = await streamOfApplication();
+    await test.call('DELETE', `/applications/${app}/sessions`);
+    expect((await watching.next()).event).toBe('sessions.revoked');
+    await connectSession();
+    expect((await watching.next()).event).toBe('session.connected');
+    await closed(watching);
+  });
 });
 
 describe('SIGTERM', () => {

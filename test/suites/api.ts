@@ -151,7 +151,7 @@ export function apiSuite(name: string, start: () => Promise<Implementation>): vo
         for (const headers of [{}, { authorization: 'Basic YTpi' }, { authorization: 'Bearer' }] as Record<string, string>[]) {
           const answered = await call(id, { path: { applicationId: 'x', sessionId: 'x', credentialId: 'x' }, query: '?nonsense=1', token: null, headers });
           expect(answered.body).toMatchObject({ type: '/docs/errors#unauthorized', detail: 'Send one as Authorization: Bearer <token>.' });
-          expect(answered.headers.get('www-authenticate')).toBe('Bearer');
+          expect(answered.headers.get('www-authenticate')).toBe('Bearer realm="rollcall"');
         }
       });
 

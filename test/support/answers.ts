@@ -1,6 +1,7 @@
 // Whether an answer is one that the contract documents: its status, its type, and its body by the schema for both.
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
+import type { SchemaObject } from 'openapi-typescript';
 import { contract, follow, operations, type Operation } from '../contract/contract.ts';
 
 const ajv = new Ajv2020({ strict: false, allErrors: true });
@@ -33,4 +34,27 @@ export function undocumented(id: string, { status, type, body }: { status: numbe
   const validate = compiled.get(ref) ?? ajv.compile({ $ref: ref });
   compiled.set(ref, validate);
   return validate(body) ? [] : (validate.errors ?? []).map(({ instancePath, message }) => `${id} ${status} ${instancePath} ${message}`);
+}
+
+const requestSchema = (ref: string): ValidateFunction => {
+  const validate = compiled.get(ref) ?? ajv.compile({ $ref: ref });
+  compiled.set(ref, validate);
+  return validate;
+};
+
+/** Whether the contract's schema allows this body. */
+export function allowsBody(id: string, body: unknown): boolean {
+  const { path, method } = operation(id);
+  return requestSchema(`contract#/paths/${escape(path)}/${method}/requestBody/content/application~1json/schema`)(body) === true;
+}
+
+/** Whether the contract's schema allows this text as the value of a parameter. */
+export function allowsParameter(id: string, name: string, text: string): boolean {
+  const { parameters } = operation(id);
+  const schema = follow<SchemaObject>(parameters.find((parameter) => parameter.name === name)!.schema!); // callers take the name from there
+  const type = 'type' in schema ? schema.type : 'string';
+  const value = type === 'integer' ? (/^-?\d+$/.test(text) ? Number(text) : text) : type === 'boolean' ? ({ true: true, false: false }[text] ?? text) : type === 'array' ? text.split(',') : text;
+  const key = `${id} ${name}`, validate = compiled.get(key) ?? ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"contract#/')));
+  compiled.set(key, validate);
+  return validate(value) === true;
 }

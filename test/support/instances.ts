@@ -10,7 +10,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import { mintToken, parseSigningKey } from '../../server/keys.ts';
 import { cluster, freePort, RUN_DIRECTORY } from './postgres.ts';
-import { EVERY_SCOPE, ORGANIZATION, type Answer, type TokenRequest } from './service.ts';
+import { EVERY_SCOPE, ORGANIZATION, WIDE_LIMITS, type Answer, type TokenRequest } from './service.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -50,7 +50,7 @@ export async function spawnInstance(databaseUrl: string, { env = {}, port, args 
   const taken = port ?? await freePort(); // known before the server says it: it may have to wait for its database
   const child = spawn(process.execPath, [...args, 'server/main.ts'], {
     cwd: root, stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], PORT: String(taken), HOST: '127.0.0.1', DATABASE_URL: databaseUrl, ...env },
+    env: { PATH: process.env['PATH'], PORT: String(taken), HOST: '127.0.0.1', DATABASE_URL: databaseUrl, ...WIDE_LIMITS, ...env },
   });
   const logged: Record<string, any>[] = [];
   let stderr = '', over = false;
@@ -131,10 +131,10 @@ export async function until(holds: () => Promise<boolean> | boolean, withinMs: n
   }
 }
 
-/** A PostgreSQL of the test's own, to be restarted, crashed and hung. */
-export async function startPrivateCluster() {
-  const directory = mkdtempSync(join(process.env[RUN_DIRECTORY]!, 'cluster-')), port = await freePort(), server = cluster(directory);
-  server.create(port);
+/** A PostgreSQL of the test's own, to be restarted, crashed, hung and killed; or a standby of the one on another port. */
+export async function startPrivateCluster({ directory = mkdtempSync(join(process.env[RUN_DIRECTORY]!, 'cluster-')), standbyOf }: { directory?: string; standbyOf?: number } = {}) {
+  const port = await freePort(), server = cluster(directory);
+  if (standbyOf === undefined) server.create(port); else server.follow(standbyOf, port);
   const family = () => [server.pid, ...readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)];
   const all = (signal: NodeJS.Signals) => {
     for (const pid of family()) {
@@ -152,6 +152,11 @@ export async function startPrivateCluster() {
     async end(signal: 'SIGQUIT' | 'SIGINT') {
       process.kill(server.pid, signal);
       await until(() => !server.running, 20_000, 'PostgreSQL has ended');
+    },
+    /** kill -9 of all of it: it is gone for good. */
+    kill() {
+      all('SIGKILL');
+      rmSync(join(server.data, 'postmaster.pid'));
     },
     drop() {
       if (server.running) { all('SIGCONT'); server.stop(); }
@@ -175,6 +180,8 @@ export interface DatabaseProxy {
   cut(which?: Which): void;
   /** As it was; what has waited goes through. */
   mend(): void;
+  /** Where connections lead from now on. */
+  leadTo(databaseUrl: string): void;
   /** So many ms each way. */
   delay(ms: number): void;
   readonly connections: number;
@@ -183,7 +190,7 @@ export interface DatabaseProxy {
 
 /** A network between servers and PostgreSQL. */
 export async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseProxy> {
-  const target = new URL(databaseUrl);
+  let target = new URL(databaseUrl);
   const state: Record<Which, State> = { bell: 'open', all: 'open' };
   let delayMs = 0;
   const pairs = new Set<{ near: Socket; far: Socket; isBell: boolean | undefined }>();
@@ -236,6 +243,7 @@ export async function startDatabaseProxy(databaseUrl: string): Promise<DatabaseP
     silence(which = 'all') { state[which] = 'silent'; settleAll(); },
     cut(which = 'all') { state[which] = 'cut'; settleAll(); },
     mend() { state.all = state.bell = 'open'; settleAll(); },
+    leadTo(databaseUrl) { target = new URL(databaseUrl); },
     delay(ms) { delayMs = ms; },
     get connections() { return pairs.size; },
     async close() {

@@ -126,10 +126,10 @@ export const grant = (sub: string, { ttlS = 3_600, ...extra }: { ttlS?: number; 
   ({ clientId: 'client', scopes: [], expiresAt: Math.floor(Date.now() / 1_000) + ttlS, extra: { sub, ...extra } });
 
 /** @param tokens those that are accepted; without them the server asks for none */
-export async function startMcpServer(kind: ServerKind, options: McpSessionsOptions, tokens?: Tokens, { port = 0, make = mcpSessions } = {}): Promise<TestServer> {
+export async function startMcpServer(kind: ServerKind, options: McpSessionsOptions, tokens?: Tokens, { port = 0, make = mcpSessions, framework = express } = {}): Promise<TestServer> {
   const tool = new Tool(), serving = serve(kind, tool), errors: unknown[] = [];
   const sessions = make({ closeTransport: serving.closeTransport, onError: (error) => errors.push(error), ...options });
-  const app = express();
+  const app = framework();
   if (tokens) {
     const know = (token: string, unknown: Error) => {
       const auth = tokens[token];
@@ -141,7 +141,7 @@ export async function startMcpServer(kind: ServerKind, options: McpSessionsOptio
       : requireBearerAuthV2({ resourceMetadataUrl: METADATA_URL, verifier: { verifyAccessToken: async (token) => know(token, new OAuthError(OAuthErrorCode.InvalidToken, 'unknown')) as never } }));
   }
   // Nobody looks at what becomes of it, as in Express 4: an error there is an unhandled rejection.
-  app.all('/mcp', express.json(), sessions, (request, response) => void serving.handle(request, response));
+  app.all('/mcp', framework.json(), sessions, (request, response) => void serving.handle(request, response));
   const server: HttpServer = createServer(app).listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {

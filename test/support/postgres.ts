@@ -1,6 +1,6 @@
 // A PostgreSQL of the tests' own: started by whoever needs it first, shared by all files of a run, stopped when the run is over.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -8,8 +8,8 @@ import pg from 'pg';
 
 export const RUN_DIRECTORY = 'ROLLCALL_TEST_DIRECTORY';
 
-/** Debian's packages lay them out like this; the newest counts. */
-const programs = () => globSync('/usr/lib/postgresql/*/bin').sort((a, b) => Number(a.split('/')[4]) - Number(b.split('/')[4])).at(-1);
+/** Where the programs of PostgreSQL are: Debian's packages lay them out like this; the newest counts. */
+export const programs = () => globSync('/usr/lib/postgresql/*/bin').sort((a, b) => Number(a.split('/')[4]) - Number(b.split('/')[4])).at(-1);
 
 export const postgresIsThere = (): boolean => process.env['TEST_DATABASE_URL'] !== undefined || programs() !== undefined;
 
@@ -29,17 +29,27 @@ export function cluster(directory: string) {
     const { status, stderr, stdout, error } = spawnSync(join(bin, program), args, { ...user, cwd: '/', env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' }, encoding: 'utf8', timeout: 60_000, stdio: ['ignore', 'pipe', 'pipe'] });
     if (status !== 0) throw new Error(`${program} failed: ${error?.message ?? ''}${stderr}${stdout}`);
   };
+  const prepare = () => {
+    mkdirSync(directory, { recursive: true });
+    chmodSync(directory, 0o755);
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    if (user.uid !== undefined) chownSync(data, user.uid, user.gid!);
+  };
   return {
     data,
     create(port: number) {
-      mkdirSync(directory, { recursive: true });
-      chmodSync(directory, 0o755);
-      mkdirSync(data, { recursive: true });
-      if (user.uid !== undefined) chownSync(data, user.uid, user.gid!);
+      prepare();
       run('initdb', '-D', data, '-U', 'rollcall', '-A', 'trust', '-E', 'UTF8', '--no-sync');
       // No fsync: these tests crash processes, not the machine.
       writeFileSync(join(data, 'postgresql.auto.conf'), `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nmax_connections = 200\nlog_min_messages = panic\n`);
     },
+    /** A standby of the one on `primaryPort`, which runs. */
+    follow(primaryPort: number, port: number) {
+      prepare();
+      run('pg_basebackup', '-D', data, '-R', '-X', 'stream', '-c', 'fast', '-h', '127.0.0.1', '-p', String(primaryPort), '-U', 'rollcall', '--no-sync');
+      appendFileSync(join(data, 'postgresql.auto.conf'), `port = ${port}\n`);
+    },
+    promote: () => run('pg_ctl', '-D', data, '-w', '-s', 'promote'),
     start: () => run('pg_ctl', '-D', data, '-w', '-s', '-l', '/dev/null', 'start'),
     stop: (mode: 'fast' | 'immediate' = 'immediate') => run('pg_ctl', '-D', data, '-w', '-s', '-m', mode, 'stop'),
     get pid() { return Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]); },

@@ -1,5 +1,6 @@
 // A request as bytes on a socket, for what fetch would normalise or refuse to send.
 import { connect } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 
 export interface RawRequest {
   method?: string;
@@ -35,6 +36,36 @@ export async function raw(url: string, { method = 'GET', target, headers = [], b
     socket.on('error', (error) => chunks.length > 0 ? resolve() : reject(error));
   });
   return parse(Buffer.concat(chunks));
+}
+
+export interface Exchange { readonly answers: RawAnswer[]; readonly text: string; readonly ms: number; /** The connection was reset. */ readonly reset: boolean }
+
+/** Sends exactly these bytes, each piece after a pause, and reads until the server closes. */
+export async function exchange(url: string, pieces: string | readonly string[], { pauseMs = 0, halfClose = false }: { pauseMs?: number; halfClose?: boolean } = {}): Promise<Exchange> {
+  const { hostname, port } = new URL(url), chunks: Buffer[] = [], started = performance.now();
+  let reset = false;
+  await new Promise<void>((resolve) => {
+    const socket = connect(Number(port), hostname, async () => {
+      for (const piece of [pieces].flat()) {
+        if (!socket.writable) break;
+        socket.write(piece, 'latin1');
+        if (pauseMs) await wait(pauseMs);
+      }
+      if (halfClose) socket.end();
+    });
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('close', () => resolve());
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => { reset ||= code === 'ECONNRESET'; });
+  });
+  const answers: RawAnswer[] = [];
+  for (let rest = Buffer.concat(chunks); rest.length > 0;) {
+    const head = rest.indexOf('\r\n\r\n') + 4;
+    const length = Number(/^content-length: *(\d+)/im.exec(rest.subarray(0, head).toString('latin1'))?.[1] ?? rest.length);
+    const isInterim = /^HTTP\/1.1 1/.test(rest.toString('latin1', 0, 12)); // `100 Continue`, before the answer
+    if (!isInterim) answers.push(parse(rest.subarray(0, head + length)));
+    rest = rest.subarray(isInterim ? head : head + length);
+  }
+  return { answers, text: Buffer.concat(chunks).toString('latin1'), ms: performance.now() - started, reset };
 }
 
 function parse(answer: Buffer): RawAnswer {

@@ -3,13 +3,21 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { pino } from 'pino';
 import { readConfig } from '../../server/config.ts';
+import { createLog } from '../../server/log.ts';
 import { mintToken } from '../../server/keys.ts';
+import type { Timeouts } from '../../server/http.ts';
 import { startService, type Service } from '../../server/service.ts';
+import { createDatabase } from './postgres.ts';
 
 export const EVERY_SCOPE = ['sessions:read', 'sessions:write', 'sessions:revoke', 'applications:read', 'applications:write'];
 export const ORGANIZATION = 'org_test';
+
+/** Set, each service of a test has a PostgreSQL database of its own instead of a file. */
+export const ON_POSTGRES = 'ROLLCALL_TEST_ON_POSTGRES';
+
+/** Time stands still in tests, and a minute is never over. */
+export const WIDE_LIMITS = Object.fromEntries(['PRINCIPAL', 'APPLICATION', 'REVOKES', 'CONNECTS', 'NEW_APPLICATIONS', 'FAILED_AUTH'].map((name) => [`RATE_LIMIT_${name}`, '1000000']));
 
 export interface Clock { now: () => number; advance(ms: number): void; set(ms: number): void }
 
@@ -30,6 +38,8 @@ export interface TestService {
   readonly directory: string;
   /** Every line that was logged, parsed. */
   readonly logged: Record<string, unknown>[];
+  /** The same, as it was written. */
+  readonly log: string[];
   token(request?: TokenRequest): Promise<string>;
   /** Calls `/api/v1` + path with a token for every scope, unless told otherwise; `null` sends none. */
   call(method: string, path: string, options?: { token?: string | null; body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
@@ -38,12 +48,14 @@ export interface TestService {
   close(): Promise<void>;
 }
 
-export async function startTestService({ env = {}, clock = createClock(), background = false, directory = mkdtempSync(join(tmpdir(), 'rollcall-')) }:
-  { env?: Record<string, string>; clock?: Clock; background?: boolean; directory?: string } = {}): Promise<TestService> {
-  const logged: Record<string, unknown>[] = [];
-  const log = pino({ level: 'debug', base: undefined }, new Writable({ write(chunk: Buffer, _encoding, done) { logged.push(JSON.parse(chunk.toString())); done(); } }));
-  const config = readConfig({ PORT: '0', DATA_DIR: directory, ...env });
-  const service = await startService(config, { log, now: clock.now, validateResponses: true, background });
+export async function startTestService({ env = {}, clock = createClock(), elapsed, background = false, directory = mkdtempSync(join(tmpdir(), 'rollcall-')), timeouts, validateResponses = true }:
+  { env?: Record<string, string>; clock?: Clock; elapsed?: () => number; background?: boolean; directory?: string; timeouts?: Partial<Timeouts>;
+    /** Off, as in production: what was found good is remembered, and answers are written in one piece. */ validateResponses?: boolean } = {}): Promise<TestService> {
+  const logged: Record<string, unknown>[] = [], written: string[] = [];
+  const log = createLog('debug', new Writable({ write(chunk: Buffer, _encoding, done) { written.push(chunk.toString()); logged.push(JSON.parse(chunk.toString())); done(); } }));
+  const database = process.env[ON_POSTGRES] ? await createDatabase() : undefined;
+  const config = readConfig({ PORT: '0', DATA_DIR: directory, ...(database && { DATABASE_URL: database.url }), ...WIDE_LIMITS, ...env });
+  const service = await startService(config, { log, now: clock.now, ...(elapsed && { elapsed }), validateResponses, background, timeouts });
   const token = ({ organizationId = ORGANIZATION, scopes = EVERY_SCOPE, subject = 'tester', applicationId, ttlMs = 3_600_000 }: TokenRequest = {}) => mintToken(service.signingKey!, {
     organizationId, scopes, subject, ttlMs, audience: config.AUTH_AUDIENCE, now: clock.now, ...(applicationId && { applicationId }),
   });
@@ -62,13 +74,14 @@ export async function startTestService({ env = {}, clock = createClock(), backgr
   };
 
   return {
-    service, url: service.url, clock, directory, logged, token, call,
+    service, url: service.url, clock, directory, logged, log: written, token, call,
     async application() {
       const { body } = await call('POST', '/applications', { body: { name: 'Test' } });
       return body.application.id;
     },
     async close() {
       await service.close();
+      await database?.drop();
       rmSync(directory, { recursive: true, force: true });
     },
   };

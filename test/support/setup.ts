@@ -2,16 +2,13 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { have } from './needs.ts';
 import { cluster, postgresIsThere, RUN_DIRECTORY } from './postgres.ts';
 
 export default function setup(): () => void {
   const directory = process.env[RUN_DIRECTORY] = mkdtempSync(join(tmpdir(), 'rollcall-run-'));
   chmodSync(directory, 0o711); // PostgreSQL runs as another user
-  if (!postgresIsThere()) {
-    const message = 'POSTGRESQL IS NOT THERE: its tests cannot run. Install Debian\'s package postgresql, or set TEST_DATABASE_URL.';
-    if (process.env['CI']) throw new Error(message);
-    console.error(`\n${message}\n`);
-  }
+  have(postgresIsThere(), 'POSTGRESQL', 'its tests', "Install Debian's package postgresql, or set TEST_DATABASE_URL.");
   return () => {
     const directoryOfServer = join(directory, 'postgres');
     if (postgresIsThere() && !process.env['TEST_DATABASE_URL']) {

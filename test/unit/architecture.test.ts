@@ -19,36 +19,46 @@ describe('who may import whom', () => {
     expect(files.length).toBeGreaterThan(50);
   });
 
-  it('the domain imports nothing', () => expect(importsOf('server/session.ts')).toEqual([]));
+  it('the domain imports nothing', () => expect(['server/session.ts', 'server/uuid.ts'].flatMap(importsOf)).toEqual([]));
 
   it('the client knows the generated types and its own files, and nothing of the server', () => {
     const known = /^client\/|^generated\/|^openapi-fetch$|^eventsource-parser/;
-    expect(under('client/').filter((file) => !file.startsWith('client/mcp')).flatMap((file) => importsOf(file).filter((path) => !known.test(path)).map((path) => `${file} -> ${path}`))).toEqual([]);
+    const built = 'client/console/build.ts'; // runs on Node and makes the page; no part of it
+    expect(under('client/').filter((file) => !file.startsWith('client/mcp') && file !== built).flatMap((file) => importsOf(file).filter((path) => !known.test(path)).map((path) => `${file} -> ${path}`))).toEqual([]);
     expect(under('client/mcp').flatMap((file) => importsOf(file).filter((path) => !known.test(path) && !path.startsWith('node:')).map((path) => `${file} -> ${path}`))).toEqual([]);
   });
 
-  it('Express is spoken at the edge only', () => expect(importing(/^(express|express-openapi-validator|cors)$/)).toEqual(['server/app.ts', 'server/pages.ts']));
+  it('the console reaches the server through the client alone', () => {
+    const page = under('client/console/').filter((file) => file !== 'client/console/build.ts');
+    expect(page.length).toBeGreaterThan(15);
+    expect(page.flatMap((file) => importsOf(file).filter((path) => !/^client\/(console\/|index\.ts$|events\.ts$)/.test(path)).map((path) => `${file} -> ${path}`))).toEqual([]);
+    expect(page.filter((file) => /\bfetch\(|XMLHttpRequest|EventSource|WebSocket|sendBeacon|innerHTML|insertAdjacentHTML|(local|session)Storage|document\.cookie/.test(source(file)))).toEqual([]);
+  });
+
+  it('Express is spoken at the edge only', () => expect(importing(/^(express|express-openapi-validator|cors)$/)).toEqual(['app', 'in-order', 'matched', 'pages', 'validated'].map((name) => `server/${name}.ts`)));
 
   it('each database is known to one file', () => {
-    expect(importing(/^node:sqlite$/)).toEqual(['server/store/sqlite.ts']);
-    expect(importing(/^pg$/)).toEqual(['server/store/bell.ts', 'server/store/postgres.ts']);
-    expect(importing(/store\/(sqlite|postgres)\.ts$/)).toEqual(['server/cli.ts', 'server/service.ts']); // the command reads the shared key
+    expect(importing(/^node:sqlite$/)).toEqual(['aside', 'backup', 'checkpoint', 'inspect', 'shared-read', 'soundness', 'sqlite'].map((name) => `server/store/${name}.ts`)); // its checkpoints and what takes long have threads of their own
+    expect(importing(/^pg$/)).toEqual(['bell', 'pg-client', 'postgres'].map((name) => `server/store/${name}.ts`));
+    expect(importing(/store\/(sqlite|postgres)\.ts$/)).toEqual(['server/cli.ts', 'server/service.ts', 'server/store/backup.ts']); // the command reads the shared key and migrates; a restore takes the lock
   });
 
   it('handlers know the store by its interface, and no HTTP', () => {
-    const allowed = /^server\/(handlers\/|session|problem|operations|auth|events|sse|query|store\/store)|^node:crypto$/;
+    const allowed = /^server\/(handlers\/|session|iso|uuid|frames|problem|operations|auth|events|sse|query|store\/store)|^node:crypto$/;
     expect(under('server/handlers/').flatMap((file) => importsOf(file).filter((path) => !allowed.test(path)).map((path) => `${file} -> ${path}`))).toEqual([]);
   });
 
   it('the store knows the domain, and nothing above it', () => {
-    const allowed = /^server\/(store\/|session)|^node:|^pg$|^lru-cache$/;
+    const allowed = /^server\/(store\/|session|uuid)|^node:|^pg$|^lru-cache$/;
     expect(under('server/store/').flatMap((file) => importsOf(file).filter((path) => !allowed.test(path)).map((path) => `${file} -> ${path}`))).toEqual([]);
   });
 });
 
 describe('where things are said', () => {
   it('statuses are answered at the edge only', () => expect(saying(/\bres\.status\(|\.writeHead\(/).filter((file) => file.startsWith('server/') && !file.startsWith('server/dev/')))
-    .toEqual(['server/app.ts', 'server/pages.ts', 'server/sse.ts']));
+    .toEqual(['server/app.ts', 'server/http.ts', 'server/metrics.ts', 'server/pages.ts', 'server/sse.ts']));
 
-  it('the environment is read where the process begins', () => expect(saying(/process\.env/).filter((file) => !file.startsWith('server/dev/'))).toEqual(['server/cli.ts', 'server/main.ts']));
+  it('text is called JSON of a type where sessions are presented', () => expect(saying(/\bas (?:\w*Json\b|Json<)/)).toEqual(['server/handlers/present.ts']));
+
+  it('the environment is read where the process begins', () => expect(saying(/process\.env/).filter((file) => !file.startsWith('server/dev/'))).toEqual(['client/mcp-check.ts', 'server/cli.ts', 'server/main.ts']));
 });

@@ -45,13 +45,13 @@ describe('bearerToken', () => {
 
   it.each([undefined, '', 'Bearer', 'Bearer ', 'Basic bearerxyz', 'Bearerabc', 'abc.def.ghi', ' Bearer abc'])('asks for a token when the header is %j', (header) => {
     expect(() => bearerToken(header)).toThrow(expect.objectContaining({
-      code: 'unauthorized', detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer' },
+      code: 'unauthorized', detail: 'Send one as Authorization: Bearer <token>.', headers: { 'WWW-Authenticate': 'Bearer realm="rollcall"' },
     }));
   });
 
   it.each(['Bearer a b', 'Bearer a, Bearer b', 'Bearer a,b', 'Bearer "a"', 'Bearer a\tb', 'Bearer a\u00e9', 'Bearer a=b', 'Bearer a '])('refuses %j', (header) => {
     expect(() => bearerToken(header)).toThrow(expect.objectContaining({
-      code: 'unauthorized', headers: { 'WWW-Authenticate': expect.stringMatching(/^Bearer error="invalid_token", error_description="[^"\\]+"$/) },
+      code: 'unauthorized', headers: { 'WWW-Authenticate': expect.stringMatching(/^Bearer realm="rollcall", error="invalid_token", error_description="[^"\\]+"$/) },
     }));
   });
 });
@@ -60,7 +60,7 @@ describe('a verifier with a local key', () => {
   it('reads the caller off a good token', async () => {
     const token = await sign({ application_id: '7c9e6679-7425-40de-944b-e07fc1f90ae7', sid: 'login-1' });
     expect(await verifier.verify(token)).toEqual({
-      subject: 'alice', organizationId: 'org_acme', scopes: new Set(['sessions:read', 'sessions:revoke']),
+      subject: 'alice', organizationId: 'org_acme', principal: 'org_acme\0alice', scopes: new Set(['sessions:read', 'sessions:revoke']),
       applicationId: '7c9e6679-7425-40de-944b-e07fc1f90ae7', credentialId: 'sid:login-1', expiresAt: NOW + 600_000,
     });
   });
@@ -191,7 +191,7 @@ describe('a verifier with a local key', () => {
     ])('%s', async (_, token, detail) => {
       const problem = await refusalOf(verifier.verify(await token()));
       expect(problem).toMatchObject({ code: 'unauthorized', status: 401, detail: expect.stringMatching(detail), cause: undefined });
-      expect(problem.headers).toEqual({ 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${problem.detail}"` });
+      expect(problem.headers).toEqual({ 'WWW-Authenticate': `Bearer realm="rollcall", error="invalid_token", error_description="${problem.detail}"` });
     });
 
     it('with any other header or payload than was signed, and any text that is no token', async () => {
@@ -208,7 +208,7 @@ describe('a verifier with a local key', () => {
     const named = createVerifier({ config: { ...config, ORG_CLAIM: 'a"\\\r\né' }, localKey: key, now: () => NOW });
     const problem = await refusalOf(named.verify(await sign()));
     expect(problem.detail).toBe('The token has no a"\\\r\né claim.');
-    expect(problem.headers['WWW-Authenticate']).toBe('Bearer error="invalid_token", error_description="The token has no a????? claim."');
+    expect(problem.headers['WWW-Authenticate']).toBe('Bearer realm="rollcall", error="invalid_token", error_description="The token has no a????? claim."');
   });
 
   it.each(['constructor', '__proto__', 'toString'])('finds no organization in what every object has: %s', async (ORG_CLAIM) => {

@@ -2,7 +2,7 @@
 import { getEventListeners } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { subscribe, watchSession } from '../../client/events.ts';
+import { type StreamState, subscribe, watchSession } from '../../client/events.ts';
 import { ConnectionError } from '../../client/problem.ts';
 import * as at from './client-events-peer.ts';
 import { breaks, hangs, peer } from './client-peer.ts';
@@ -63,6 +63,19 @@ describe('leaving the loop', () => {
     const server = await peer(breaks, at.ended(), answer);
     await at.take(subscribe(at.optionsOf(server, { signal }), at.handTiming().timing), 2);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  it('is not brought about by a silence that may last for ever', async () => {
+    const states: string[] = [];
+    const { answer, gone } = watched();
+    const options = at.optionsOf(await peer(answer), { silenceMs: Infinity, onState: ({ state }) => void states.push(state) });
+    const events = subscribe(options)[Symbol.asyncIterator]();
+    for (let n = 0; n < 2; n += 1) await events.next();
+    const pending = events.next();
+    for (let turns = 0; turns < 50; turns += 1) await new Promise(setImmediate);
+    expect(states).toEqual(['open']);
+    await events.return?.();
+    await Promise.all([pending, gone]);
   });
 
   it('leaves no timer of a silence behind', async () => {
@@ -159,6 +172,13 @@ describe('a signal', () => {
     const events = subscribe(at.optionsOf(server, { signal: controller.signal }), { random: () => 0, sleep });
     await expect(at.take(events, 1)).rejects.toBe(left);
     expect(server.received).toHaveLength(1);
+  });
+
+  it('that is aborted while the wait is told ends it', async () => {
+    const controller = new AbortController();
+    const onState = ({ state }: StreamState) => void (state === 'waiting' && controller.abort(left));
+    const server = await peer(at.ended('retry: 60000\n\n'));
+    await expect(at.take(subscribe(at.optionsOf(server, { signal: controller.signal, onState })), 1)).rejects.toBe(left);
   });
 
   it('ends watchSession', async () => {

@@ -102,12 +102,20 @@ describe('the wait', () => {
     expect(waitMs(3, error(), () => 0)).toBe(0);
   });
 
-  it('is what Retry-After says, up to thirty seconds', async () => {
-    const asks = (value: string) => at.problem(503, 'store-unavailable', {}, { 'retry-after': value });
-    const peer = await at.peer(asks('2'), asks('0'), asks('3600'), at.ok);
+  const asks = (value: string) => at.problem(429, 'rate-limited', {}, { 'retry-after': value });
+
+  it('is what Retry-After says, a minute too, and a random little more', async () => {
+    const peer = await at.peer(asks('2'), asks('0'), asks('60'), at.ok);
     const { client, waits } = at.clientOf(peer, { retries: 3 });
     await client.sessions.get(APP, ID);
-    expect(waits).toEqual([2_000, 0, 30_000]);
+    expect(waits).toEqual([2_350, 100, 62_500]);
+    expect([0, 1].map((chance) => waitMs(0, error(8_000), () => chance))).toEqual([8_000, 10_200]);
+  });
+
+  it('is none where Retry-After says more than a minute: the call rejects with that', async () => {
+    const { client, waits } = at.clientOf(await at.peer(asks('61'), at.ok));
+    await expect(client.sessions.get(APP, ID)).rejects.toMatchObject({ code: 'rate-limited', retryAfterMs: 61_000 });
+    expect(waits).toEqual([]);
   });
 
   it('is over when the time is up', async () => {

@@ -6,6 +6,7 @@ import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../server/config.ts';
 import { generateSigningKey, readOrCreateSigningKey } from '../../server/keys.ts';
+import { rootIsThere } from '../support/needs.ts';
 
 let directory: string;
 let path: string;
@@ -48,7 +49,7 @@ describe('readOrCreateSigningKey', () => {
     await refused(/chmod 600/);
   });
 
-  it.runIf(process.getuid?.() === 0)('refuses a file of another user', async () => {
+  it.runIf(rootIsThere('the test of a key of another user'))('refuses a file of another user', async () => {
     await readOrCreateSigningKey(directory);
     await chown(path, 12345, 12345);
     await refused(/another user \(uid 12345\)/);

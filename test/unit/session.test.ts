@@ -1,6 +1,6 @@
 // The domain at its edges.
 import { describe, expect, it } from 'vitest';
-import { connectedStatuses, derivedStatus, displayName, everyStatus, lastSeenActive, laterActivity, matches, statusIfConnected, wantedStatuses, type Session } from '../../server/session.ts';
+import { connectedStatuses, derivedStatus, displayName, everyStatus, lastSeenActive, laterActivity, matches, meansLost, statusIfConnected, wantedStatuses, type Session } from '../../server/session.ts';
 
 const NOW = 1_000_000, IDLE = 1_000;
 const session = (fields: Partial<Session> = {}): Session =>
@@ -51,6 +51,23 @@ describe('matches', () => {
   it('compares the last activity, else the connection', () => {
     expect(lastSeenActive(session({ connectedAt: 7, lastActiveAt: 0 }))).toBe(0);
     expect(lastSeenActive(session({ connectedAt: 7 }))).toBe(7);
+  });
+});
+
+describe('meansLost', () => {
+  const only = (...statuses: ('active' | 'idle' | 'expired')[]) => ({ statuses: new Set(statuses) });
+  it.each([
+    ['it never reported activity and connected long ago, of the idle ones', { connectedAt: 0 }, only('idle'), true],
+    ['it never reported activity and connected long ago, of the active ones', { connectedAt: 0 }, only('active'), true],
+    ['it was active long ago, of the active ones', { lastActiveAt: 0 }, only('active'), false],
+    ['it was active long ago, of the idle ones', { lastActiveAt: 0 }, only('idle'), true],
+    ['it was active just now, of the idle ones', { connectedAt: 0, lastActiveAt: NOW }, only('idle'), false],
+    ['its token has expired, of the active and idle ones', { connectedAt: 0, tokenExpiresAt: NOW }, only('active', 'idle'), false],
+    ['its token has expired, of the expired ones', { connectedAt: 0, tokenExpiresAt: NOW }, only('expired'), true],
+    ['it connected before the moment', { connectedAt: 4 }, { ...only('active', 'idle'), lastActiveBefore: 5 }, true],
+    ['it connected at the moment', { connectedAt: 5 }, { ...only('active', 'idle'), lastActiveBefore: 5 }, false],
+  ] as const)('where %s', (_, fields, filter, expected) => {
+    expect(meansLost(session({ disconnectReason: 'lost', ...fields }), NOW, IDLE, filter)).toBe(expected);
   });
 });
 

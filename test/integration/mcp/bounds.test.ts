@@ -1,11 +1,12 @@
 // What the adapter keeps and sends, against a service of the test's own: how much, how often, and in which order.
-import { EventEmitter } from 'node:events';
+import { EventEmitter, getEventListeners } from 'node:events';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createMcpSessions } from '../../../client/mcp/adapter.ts';
 import { createDenials } from '../../../client/mcp/denials.ts';
 import type { McpRequest, McpResponse } from '../../../client/mcp/http.ts';
 import type { McpSessionsOptions } from '../../../client/mcp/options.ts';
 import type { Registry, RegistryEvent } from '../../../client/mcp/registry.ts';
+import { startWatcher } from '../../../client/mcp/watcher.ts';
 import type { Heartbeat, NewSession } from '../../../client/types.ts';
 
 /** A service that remembers what it was told, and says what the test wants said. */
@@ -266,5 +267,26 @@ describe('the list of denied credentials', () => {
     expect(denials.isDenied('a')).toBe(true);
     now = 2_000;
     expect(denials.isDenied('a')).toBe(false);
+  });
+});
+
+describe('the watcher', () => {
+  it('leaves no listener behind, however often its stream is refused', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => { vi.useRealTimers(); });
+    const { registry } = fakeService(), signals: AbortSignal[] = [], nothing = () => {};
+    const events: Registry['events'] = (signal) => {
+      signals.push(signal);
+      throw new Error('refused');
+    };
+    const watcher = startWatcher({
+      registry: { ...registry, events }, denials: createDenials(registry, Date.now), now: Date.now,
+      onRevoked: nothing, onRevokedAll: nothing, onEnded: nothing, onOpen: nothing, onError: nothing,
+    });
+    for (let rounds = 0; rounds < 5; rounds += 1) await vi.advanceTimersByTimeAsync(15_000);
+    expect(signals.length).toBeGreaterThan(4);
+    expect(getEventListeners(signals[0]!, 'abort')).toHaveLength(1);
+    watcher.stop();
+    expect(getEventListeners(signals[0]!, 'abort')).toHaveLength(0);
   });
 });

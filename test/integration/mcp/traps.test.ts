@@ -1,6 +1,9 @@
 // What went wrong once while the adapter was tried out: each has a test, numbered as it was found.
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { InMemoryEventStore } from '@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mcpSessions } from '../../../client/mcp.ts';
@@ -89,6 +92,43 @@ describe('mcpSessions', () => {
     expect([(await answer).status, await (await answer).json()]).toEqual([404, expect.objectContaining({ error: expect.objectContaining({ data: { reason: 'session_revoked' } }) })]);
     proceed.resolve();
     await vi.waitFor(() => { expect(late).toEqual(['said']); });
+  });
+
+  it('keeps nothing of a client that goes while its token is looked at, but hears its goodbye', async () => {
+    const room = await openRoom(test), sessions = mcpSessions({ service: room.service });
+    let look = async () => {};
+    const app = express().use(express.json(), async (_request, _response, next) => { await look(); next(); }, sessions, (_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      response.flushHeaders();
+    });
+    const server = app.listen(0, '127.0.0.1');
+    onTestFinished(async () => { await sessions.close(); server.closeAllConnections(); server.close(); });
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`; // a TCP server has one
+    const connecting = new AbortController();
+    const connected = await post(url, { method: 'initialize', params: {} }, { signal: connecting.signal }), sessionId = connected.headers.get('mcp-session-id') ?? '';
+    connecting.abort();
+    await vi.waitFor(() => { expect(sessions.stats()).toMatchObject({ sessions: 1, exchanges: 0 }); });
+
+    /** Its client hangs up while it is looked at, and only then it goes on. */
+    async function abandon(method: string): Promise<void> {
+      const looking = Promise.withResolvers<void>(), gone = new AbortController(), passed = Promise.withResolvers<void>();
+      look = async () => {
+        looking.resolve();
+        await passed.promise;
+      };
+      const isOver = once(server, 'request').then(([, response]) => once(response as EventEmitter, 'close')); // what a server of HTTP tells
+      const answer = rejection(fetch(url, { method, signal: gone.signal, headers: { 'Mcp-Session-Id': sessionId, Accept: 'text/event-stream' } }));
+      await looking.promise;
+      gone.abort();
+      await Promise.all([isOver, answer]);
+      passed.resolve();
+      for (let turns = 0; turns < 20; turns += 1) await new Promise(setImmediate);
+    }
+    await abandon('GET');
+    expect(sessions.stats()).toMatchObject({ sessions: 1, exchanges: 0 });
+    await abandon('DELETE');
+    expect(sessions.stats()).toMatchObject({ sessions: 0, exchanges: 0 });
   });
 
   it('(3) refuses the credential of a revoked session whatever is asked with it', async () => {
@@ -181,5 +221,36 @@ describe('mcpSessions', () => {
     onTestFinished(() => again.body?.cancel());
     expect(again.status).toBe(200);
     await vi.waitFor(async () => { expect(await room.only()).toMatchObject({ derivedStatus: expect.stringMatching(/active|idle/) }); });
+  });
+
+  it('(9) settles a call whose stream broke on the one that was resumed for it', async () => {
+    const room = await openRoom(test), begun = Promise.withResolvers<void>();
+    let transport: StreamableHTTPServerTransport | undefined;
+    const sessions = mcpSessions({ service: room.service, reportEveryMs: 100 });
+    const app = express().use(express.json(), sessions, async (request, response) => {
+      if (!transport) {
+        const server = new McpServer({ name: 'resumable', version: '1.0.0' });
+        server.registerTool('wait', {}, () => { begun.resolve(); return new Promise(() => {}); });
+        transport = new StreamableHTTPServerTransport({ sessionIdGenerator: () => crypto.randomUUID(), eventStore: new InMemoryEventStore() });
+        await server.connect(transport);
+      }
+      await transport.handleRequest(request, response, request.body);
+    });
+    const server = app.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(async () => { await sessions.close(); server.closeAllConnections(); server.close(); });
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sessionId = await initialize(url);
+    const call = new AbortController(), headers = { 'Mcp-Protocol-Version': '2025-11-25' };
+    const stream = await post(url, { id: 42, method: 'tools/call', params: { name: 'wait', arguments: {} } }, { sessionId, signal: call.signal, headers });
+    const [, last = ''] = /^id: (.+)$/m.exec(new TextDecoder().decode((await stream.body!.getReader().read()).value)) ?? []; // the server begins with one
+    await begun.promise;
+    call.abort(); // as a network does it
+    await vi.waitFor(() => { expect(sessions.stats().exchanges).toBe(0); });
+
+    const resumed = await fetch(url, { headers: { ...headers, Accept: 'text/event-stream', 'Mcp-Session-Id': sessionId, 'Last-Event-ID': last } });
+    expect(resumed.status).toBe(200);
+    await room.revokeAll();
+    const frames = [...(await resumed.text()).matchAll(/^data: (\{.*)$/gm)].map(([, data = '']) => JSON.parse(data));
+    expect(frames).toEqual([{ jsonrpc: '2.0', id: 42, error: { code: -32001, message: expect.any(String), data: { reason: 'session_revoked' } } }]);
   });
 });

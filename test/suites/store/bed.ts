@@ -133,5 +133,8 @@ export function bed(open: Open): Bed {
   };
 }
 
+/** A signal that is aborted from the look after so many on: what looks before each batch does some and stops. */
+export const abortedAfter = (looks: number): AbortSignal => Object.defineProperty(new AbortController().signal, 'aborted', { get: () => looks-- <= 0 });
+
 export const statuses = (...some: DerivedStatus[]): { statuses: ReadonlySet<DerivedStatus> } => ({ statuses: new Set(some) });
 export const unknownId = () => randomUUID();

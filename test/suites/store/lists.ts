@@ -1,7 +1,7 @@
 // Conformance: lists, their filters and their paging, and counts.
 import { describe, expect, it } from 'vitest';
 import { connectedStatuses, derivedStatus, everyStatus, wantedStatuses, type DerivedStatus, type Session } from '../../../server/session.ts';
-import { bed, everyPage, HOUR, MINUTE, SECOND, statuses, times, type Bed, type Open } from './bed.ts';
+import { abortedAfter, actor, bed, everyPage, HOUR, MINUTE, SECOND, statuses, times, type Bed, type Open } from './bed.ts';
 
 /** One session in every state there is. */
 async function oneOfEach(t: Bed) {
@@ -189,7 +189,7 @@ export function listing(open: Open): void {
       for (let step = 0; Object.values(walks).some(({ done }) => !done); step++) {
         for (const walk of Object.values(walks)) {
           if (walk.done) continue;
-          const page = await t.store.pageSessions(t.tenant, walk.filter, { after: walk.after, limit: 17 });
+          const page = await t.store.pageSessions(t.tenant, walk.filter, { after: walk.after, limit: 13 });
           walk.seen.push(...page!.items.map(({ id }) => id));
           walk.after = page!.next;
           walk.done = walk.after === undefined;
@@ -197,8 +197,11 @@ export function listing(open: Open): void {
         await t.connect();
         const changing = wavering[step * 3 % wavering.length]!;
         await (step % 2 ? t.end(changing) : t.revoke(changing));
-        if (step === 10) await t.store.settleRevocations(t.tenant.applicationId, AbortSignal.abort());
-        await t.pass(2 * SECOND); // expires, settles and, late in the walk, loses
+        if (step === 3) {
+          await t.store.settleRevocations(t.tenant.applicationId, abortedAfter(3)); // two batches of six
+          expect((await t.store.survey()).oldestDueAt).toBeDefined();
+        }
+        if (step > 6) await t.pass(2 * SECOND); // expires, settles and, late in the walk, loses
       }
       for (const [name, { seen }] of Object.entries(walks)) {
         expect(new Set(seen).size, `${name}: nothing twice`).toBe(seen.length);
@@ -207,17 +210,22 @@ export function listing(open: Open): void {
       }
     });
 
-    it('shows nothing as connected that a revoke-all beside it has ended', async () => {
-      for (let i = 0; i < 300; i++) await t.connect();
-      let revoked = false;
-      const walking = Promise.all(Array.from({ length: 40 }, async (_, delay) => {
-        for (let turn = 0; turn < delay; turn++) await undefined;
-        const page = await t.store.pageSessions(t.tenant, { statuses: everyStatus }, { after: undefined, limit: 50 });
-        if (revoked) expect(page!.items.filter(({ disconnectReason }) => disconnectReason === null)).toEqual([]);
-      }));
-      const revoking = t.revokeAll().then((count) => { revoked = true; return count; });
-      expect(await revoking).toBe(300);
-      await walking;
+    it('lists what hundreds of revoke-alls have ended and nobody has settled', async () => {
+      const made: { id: string; userId: string }[] = [];
+      for (let i = 0; i < 260; i++) {
+        const userId = `u${i % 3}`;
+        made.unshift({ id: (await t.connect({ userId, hostname: 'h' })).id, userId });
+        await t.revokeAll();
+      }
+      const live = await t.connect({ userId: 'u1', hostname: 'h' });
+      const over = made.map(({ id }) => id), users = made.filter(({ userId }) => userId === 'u1').map(({ id }) => id);
+      expect(await t.ids()).toEqual([live.id, ...over]);
+      expect(await t.ids(statuses('disconnected'))).toEqual(over);
+      expect((await t.list({ hostname: 'h', userId: 'u1' }, { limit: 7 })).map(({ id }) => id)).toEqual([live.id, ...users]);
+      expect((await t.list({ userId: 'u1', ...statuses('expired', 'disconnected') }, { limit: 7 })).map(({ id }) => id)).toEqual(users);
+      expect(await t.ids({ userId: 'u1', lastActiveBefore: t.clock.now() })).toEqual([]);
+      expect(await t.ids({ userId: 'u1', lastActiveBefore: t.clock.now() + 1 })).toEqual([live.id, ...users]);
+      expect(await t.ids({ userId: 'nobody' })).toEqual([]);
     });
   });
 
@@ -233,6 +241,50 @@ export function listing(open: Open): void {
       expect(await ids(4)).toEqual(made);
       expect((await t.store.listApplications(t.tenant.organizationId, made[2], { after: undefined, limit: 10 })).items.map(({ id }) => id)).toEqual([made[2]]);
       expect((await t.store.listApplications('org_none', undefined, { after: undefined, limit: 10 })).items).toEqual([]);
+    });
+  });
+
+  describe('survey', () => {
+    const t = bed(open);
+
+    it('counts what all applications have together, but for deleted ones', async () => {
+      await oneOfEach(t);
+      await t.store.flush();
+      const [other, gone] = [await t.application('org_other'), await t.application()];
+      for (let i = 0; i < 3; i++) await t.connect({}, other);
+      await t.connect({}, gone);
+      await t.store.deleteApplication(gone, actor);
+      const here = (await t.store.countSessions(t.tenant))!.byDerivedStatus;
+      const before = (await t.store.survey()).byDerivedStatus;
+      expect(before).toMatchObject({ idle: here.idle, expired: here.expired, disconnected: here.disconnected });
+      expect(before.active).toBe(here.active + 3);
+    });
+
+    it('knows since when something waits to be written down: a revoke-all, an expiry; and when nothing does', async () => {
+      const due = async () => (await t.store.survey()).oldestDueAt;
+      expect(await due()).toBeUndefined();
+      const expiresAt = t.clock.now() + MINUTE;
+      await t.connect({ tokenExpiresAt: expiresAt });
+      expect(await due()).toBeUndefined();
+      t.clock.advance(HOUR);
+      expect(await due()).toBe(expiresAt);
+      await t.connect();
+      const revokedAt = t.clock.now();
+      await t.revokeAll();
+      t.clock.advance(MINUTE);
+      expect(await due()).toBe(revokedAt); // its session is over, so its expiry is nothing to be noted any more
+      await t.settle();
+      expect(await due()).toBeUndefined();
+    });
+
+    it('has nothing to write down of a revoke-all that ended nothing, but of one that met a lost session', async () => {
+      await t.end(await t.connect());
+      await t.revokeAll();
+      expect((await t.store.survey()).oldestDueAt).toBeUndefined();
+      await t.connect();
+      await t.silence();
+      await t.revokeAll();
+      expect((await t.store.survey()).oldestDueAt).toBe(t.clock.now());
     });
   });
 

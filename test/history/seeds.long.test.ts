@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createDatabase, postgresIsThere } from '../support/postgres.ts';
 import { check } from './check.ts';
+import type { History, State } from './record.ts';
 import { run } from './run.ts';
 import { openStores, seeds, type Seed } from './stores.ts';
 
@@ -37,4 +38,16 @@ describe.runIf(postgresIsThere())('a history', () => {
     console.log(`${wrong.length} found, such as ${wrong[0]}`);
     expect(new Set(wrong.map((what) => what.split(':')[0]))).toContain(promise);
   }, 40_000);
+});
+
+describe('the client of a session', () => {
+  it.each<[string, State, State[], number]>([
+    ['once', 'revoked', ['revoked'], 0], ['nothing, and whose session lives', 'active', [], 0],
+    ['nothing', 'revoked', [], 1], ['twice', 'revoked', ['revoked', 'revoked'], 1], ['another reason', 'ended', ['revoked'], 1], ['that it is over when it is not', 'active', ['revoked'], 1],
+  ])('that was told %s is judged so', (_what, state, told, wrong) => {
+    const history: History = {
+      operations: [], readers: [], faults: [], clients: [{ app: 'a', sessionId: 's', told }], final: new Map([['a', { lists: [[{ id: 's', state }]], audit: [] }]]),
+    };
+    expect(check(history).filter((what) => what.startsWith('delivery: the client'))).toHaveLength(wrong);
+  });
 });

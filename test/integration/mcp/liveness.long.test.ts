@@ -32,7 +32,7 @@ describe('mcpSessions', () => {
     return child;
   }
 
-  it.concurrent.for([['v1', 'v1 sessionful SSE'], ['v2', 'v2 sessionful']] as const)('sees a killed %s client with an open stream disconnected after the lease (%s)', { timeout: 30_000 }, async ([client, kind], { onTestFinished: finished }) => {
+  it.concurrent.for([['v1', 'v1 sessionful SSE'], ['v2', 'v2 sessionful']] as const)('sees a killed %s client with an open stream disconnected after the lease (%s)', { timeout: 60_000 }, async ([client, kind], { onTestFinished: finished }) => {
     const { room, server } = await start(kind, { idleTimeoutMs: 10_000 }, undefined, finished);
     const child = await spawnClient(client, server.url, finished);
     await vi.waitFor(async () => { expect(await room.only()).toMatchObject({ status: 'active' }); });
@@ -50,7 +50,7 @@ describe('mcpSessions', () => {
     await vi.waitFor(() => { expect({ ...server.sessions.stats(), transports: server.transports() }).toEqual({ sessions: 0, unregistered: 0, exchanges: 0, denied: 0, transports: 0 }); }, { timeout: 12_000, interval: 100 });
   });
 
-  it.concurrent.for([['v1', 'v1 stateless'], ['v2 negotiating', 'v2 createMcpHandler']] as const)('sees a killed %s client without a stream disconnected after the idle timeout and the lease (%s)', async ([client, kind], { onTestFinished: finished }) => {
+  it.concurrent.for([['v1', 'v1 stateless'], ['v2 negotiating', 'v2 createMcpHandler']] as const)('sees a killed %s client without a stream disconnected after the idle timeout and the lease (%s)', { timeout: 60_000 }, async ([client, kind], { onTestFinished: finished }) => {
     const { room, server } = await start(kind, { idleTimeoutMs: 1_000 }, undefined, finished);
     const child = await spawnClient(client, server.url, finished);
     await vi.waitFor(async () => { expect(await room.only()).toMatchObject({ status: 'active' }); });

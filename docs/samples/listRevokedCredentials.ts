@@ -1,0 +1,7 @@
+import { createClient } from '../../client/index.ts';
+
+const { ROLLCALL_URL: baseUrl = '', ROLLCALL_TOKEN: token = '' } = process.env;
+const { ROLLCALL_APPLICATION: applicationId = '' } = process.env;
+const client = createClient({ baseUrl, token });
+
+for await (const { credentialId, deniedUntil } of client.credentials.listRevoked(applicationId)) console.log(credentialId, deniedUntil);

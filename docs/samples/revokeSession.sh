@@ -1,0 +1,2 @@
+curl -X DELETE -H "Authorization: Bearer $ROLLCALL_TOKEN" \
+  "$ROLLCALL_URL/api/v1/applications/$ROLLCALL_APPLICATION/sessions/$ROLLCALL_SESSION"

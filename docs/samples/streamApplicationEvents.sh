@@ -1,0 +1,2 @@
+curl -N -H "Authorization: Bearer $ROLLCALL_TOKEN" \
+  "$ROLLCALL_URL/api/v1/applications/$ROLLCALL_APPLICATION/events"
