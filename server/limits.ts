@@ -37,7 +37,7 @@ interface Counter {
 }
 
 function createCounter(name: string, most: number, windowMs: number): Counter {
-  const windows = new LRUCache<string, Window>({ max: MOST_KEYS });
+  const windows = new LRUCache<string, Window>({ maxSize: MOST_KEYS, sizeCalculation: () => 1 }); // with `max` it would take the room for all of them at once
   return {
     name, most, policy: `"${name}";q=${most};w=${windowMs / SECOND}`,
     windowOf(key, at) {

@@ -1,6 +1,6 @@
 // The server as a process: reads the environment, greets a newcomer, and leaves in good order.
 import { flushCompileCache } from 'node:module';
-import { setFlagsFromString } from 'node:v8';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ConfigError, readConfig, type Config } from './config.ts';
 import { createLog } from './log.ts';
@@ -22,8 +22,14 @@ function configOrExit(): Config {
   }
 }
 
+/** Who comes back after a restart is served first. */
+const GIVE_BACK_AFTER_MS = 1_500;
+/** Bytes: to look through more would stop the process for longer than 100 ms, and who has as much to do collects garbage anyway. */
+const LITTLE = 50_000_000;
+
 /** Starting leaves some 40 MB behind that nobody needs again, and V8 keeps them for as long as there is little to do. */
 function giveBack(): void {
+  if (getHeapStatistics().used_heap_size > LITTLE) return;
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('globalThis.gc') as NodeJS.GCFunction | undefined; // no promise of Node's
   collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
@@ -51,7 +57,7 @@ try {
   log.info({ url: service.url, store: config.DATABASE_URL ? 'postgresql' : 'sqlite' }, 'listening');
   await welcome(service, config).catch((err: unknown) => log.warn({ err }, 'started without lines to paste: the store did not answer')); // the server serves all the same
   flushCompileCache(); // or else a server that is killed would leave the next one nothing
-  giveBack();
+  setTimeout(giveBack, GIVE_BACK_AFTER_MS).unref();
 } catch (error) {
   log.debug({ err: error }, 'start failed');
   process.stderr.write(`Rollcall cannot start: ${(error as Error).message}\n`); // whatever was thrown has a message for the operator

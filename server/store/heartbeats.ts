@@ -36,7 +36,7 @@ export function heartbeats(context: Context, sessions: Sessions) {
     row.state === OVER ? row.reason ?? 'ended' : row.generation < row.current ? 'revoked' : undefined;
 
   /** When the credentials that are written with their sessions already expire, and the tokens they came with: who says the same with every beat causes no write. */
-  const known = new LRUCache<string, { expiresAt: number | null; tokenExpiresAt: number }>({ max: 100_000 });
+  const known = new LRUCache<string, { expiresAt: number | null; tokenExpiresAt: number }>({ maxSize: 100_000, sizeCalculation: () => 1 }); // with `max` it would take the room for all of them at once
   const credentialKey = (sessionId: string, { id }: Credential) => `${sessionId} ${id}`;
   const saysNews = (row: Row, { sessionId, tokenExpiresAt, credential }: Heartbeat): boolean => {
     if (tokenExpiresAt !== undefined && tokenExpiresAt !== row.tokenExpiresAt) return true;

@@ -16,6 +16,8 @@ export interface Subject {
 }
 
 const CLIENTS = 8;
+/** Operations without which there is nothing to judge. */
+const ENOUGH = 200;
 /** Sessions a client knows of; a beat is about all of them, over or not. */
 const KNOWN = 40;
 /** One in so many sessions has a client that holds its stream, while there are not too many of them. */
@@ -74,6 +76,7 @@ export async function run({ apis, apps, follow, hold, nemesis }: Subject, second
   });
   const clients = Array.from({ length: CLIENTS }, (_, number) => client(number));
   await wait(seconds * 1_000);
+  await until(() => history.operations.length > ENOUGH, 30_000, 'something to judge'); // at once, but on a machine that is very busy
   stop.abort();
   await Promise.all([...clients, troubled]);
 
