@@ -64,15 +64,7 @@ const contextOf = (req: Request) => req as Context; // the fields are set by the
 export function createApp({ handlers, limits, trustProxy = false, onUntrustedProxy = () => {}, streams, observer, notReady, corsOrigins = [], site, validateResponses = false }: AppOptions): Express {
   const app = express().disable('x-powered-by').disable('etag').set('case sensitive routing', true).set('query parser', 'simple').set('trust proxy', trustProxy);
   warm();
-  const [, metadata, , ...validation] = validator({ // the first would serve routes of Express's own; the third, security, is `authenticate`
-    apiSpec: contract,
-    validateRequests: { allErrors: true, allowUnknownQueryParameters: true }, // `checkQuery` names all that are unknown, not only the first
-    validateResponses,
-    fileUploader: false,
-    formats: { uuid: UUID, 'date-time': { type: 'string', validate: isDateTime }, 'json-pointer': /^(?:\/(?:[^~/]|~[01])*)*$/ },
-    ajvFormats: { mode: 'full' },
-    validateSecurity: false, // `authenticate` answers all alternatives of `security` together, so that the caller hears one refusal
-  });
+  const [, metadata, , ...validation] = validatorOf(validateResponses); // the first would serve routes of Express's own; the third, security, is `authenticate`
 
   // The body is read after authentication, so that nobody without a token makes us parse anything.
   const judge = inOrder(checkQuery, readBody, checkBody, ...validation, refuseInvalid);
@@ -83,6 +75,24 @@ export function createApp({ handlers, limits, trustProxy = false, onUntrustedPro
   app.use(api);
   app.use(answerProblem);
   return app;
+}
+
+/** The validator, which takes a while to make: once in a process, however many services are in it. */
+const validators = new Map<boolean, RequestHandler[]>();
+function validatorOf(validateResponses: boolean): RequestHandler[] {
+  let made = validators.get(validateResponses);
+  if (made === undefined) {
+    validators.set(validateResponses, made = validator({
+      apiSpec: contract,
+      validateRequests: { allErrors: true, allowUnknownQueryParameters: true }, // `checkQuery` names all that are unknown, not only the first
+      validateResponses,
+      fileUploader: false,
+      formats: { uuid: UUID, 'date-time': { type: 'string', validate: isDateTime }, 'json-pointer': /^(?:\/(?:[^~/]|~[01])*)*$/ },
+      ajvFormats: { mode: 'full' },
+      validateSecurity: false, // `authenticate` answers all alternatives of `security` together, so that the caller hears one refusal
+    }) as RequestHandler[]); // as Express has them
+  }
+  return made;
 }
 
 /** Gives the request its id, and has it observed. */
