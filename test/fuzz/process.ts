@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { mintToken, parseSigningKey } from '../../server/keys.ts';
+import { STARTED } from '../support/command.ts';
 import { WIDE_LIMITS } from '../support/service.ts';
 import type { Target } from './run.ts';
 
@@ -22,7 +23,7 @@ export interface ServerProcess extends Target {
 
 export async function startProcess({ databaseUrl, env = {} }: { databaseUrl?: string | undefined; env?: Record<string, string> }): Promise<ServerProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'rollcall-fuzz-')), complaints: string[] = [];
-  const child = spawn(process.execPath, ['server/main.ts'], {
+  const child = spawn(process.execPath, [...STARTED, 'server/main.ts'], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)), stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', PORT: '0', DATA_DIR: directory, ...WIDE_LIMITS, ...(databaseUrl && { DATABASE_URL: databaseUrl }), ...env },
   });

@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backUp, restore } from '../../server/store/backup.ts';
+import { STARTED } from '../support/command.ts';
 import { inFile, startEmbedded, type Embedded } from '../support/embedded.ts';
 import { killInstances } from '../support/instances.ts';
 
@@ -26,7 +27,7 @@ afterEach(async () => {
 
 async function rollcall(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const { DATABASE_URL: _, ...env } = process.env;
-  return promisify(execFile)(process.execPath, ['server/cli.ts', ...args], { cwd: root, env: { ...env, DATA_DIR: directory } })
+  return promisify(execFile)(process.execPath, [...STARTED, 'server/cli.ts', ...args], { cwd: root, env: { ...env, DATA_DIR: directory } })
     .then((output) => ({ code: 0, ...output }), (error: { code: number; stdout: string; stderr: string }) => error);
 }
 const application = async () => `/applications/${(await server.call('POST', '/applications', { name: 'Backup' })).body.application.id as string}`;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { seed } from '../../server/seed.ts';
-import { rollcall as command } from '../support/command.ts';
+import { rollcall as command, STARTED } from '../support/command.ts';
 import { createDatabase, postgresIsThere } from '../support/postgres.ts';
 import { startTestService } from '../support/service.ts';
 
@@ -51,7 +51,7 @@ describe('rollcall', () => {
 
   it('serves, until it is told to stop', async () => {
     const { DATABASE_URL: _, AUTH_ISSUER: __, ...own } = process.env;
-    const server = spawn(process.execPath, ['server/cli.ts', 'serve'], { cwd: root, env: { ...own, DATA_DIR: mkdtempSync(join(directory, 'served-')), PORT: '0' } });
+    const server = spawn(process.execPath, [...STARTED, 'server/cli.ts', 'serve'], { cwd: root, env: { ...own, DATA_DIR: mkdtempSync(join(directory, 'served-')), PORT: '0' } });
     onTestFinished(() => void server.kill('SIGKILL'));
     let greeting = '';
     for await (const chunk of server.stderr) if ((greeting += chunk).includes('npm run seed')) break;

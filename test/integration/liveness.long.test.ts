@@ -9,6 +9,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClient, type Client } from '../../client/index.ts';
 import { mintToken, readOrCreateSigningKey } from '../../server/keys.ts';
+import { STARTED } from '../support/command.ts';
 
 const LEASE = 4_000, LATE = 10_000;
 const root = new URL('../..', import.meta.url).pathname;
@@ -17,7 +18,7 @@ let directory: string, server: ChildProcess, url: string, token: string, client:
 const children: ChildProcess[] = [];
 
 async function startServer(port = '0'): Promise<void> {
-  server = spawn(process.execPath, ['server/main.ts'], { cwd: root, env: { ...process.env, PORT: port, DATA_DIR: directory, LEASE: `${LEASE}ms`, DATABASE_URL: '' }, stdio: ['ignore', 'pipe', 'ignore'] });
+  server = spawn(process.execPath, [...STARTED, 'server/main.ts'], { cwd: root, env: { ...process.env, PORT: port, DATA_DIR: directory, LEASE: `${LEASE}ms`, DATABASE_URL: '' }, stdio: ['ignore', 'pipe', 'ignore'] });
   children.push(server);
   for await (const line of createInterface({ input: server.stdout! })) if ((url = JSON.parse(line).url ?? '')) break;
   server.stdout!.resume();

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import { mintToken, parseSigningKey } from '../../server/keys.ts';
+import { STARTED } from './command.ts';
 import { cluster, freePort, RUN_DIRECTORY } from './postgres.ts';
 import { EVERY_SCOPE, ORGANIZATION, WIDE_LIMITS, type Answer, type TokenRequest } from './service.ts';
 
@@ -48,7 +49,7 @@ export interface InstanceOptions { env?: Record<string, string>; port?: number; 
 /** A server process on this database; does not wait until it is ready. */
 export async function spawnInstance(databaseUrl: string, { env = {}, port, args = [] }: InstanceOptions = {}): Promise<Instance> {
   const taken = port ?? await freePort(); // known before the server says it: it may have to wait for its database
-  const child = spawn(process.execPath, [...args, 'server/main.ts'], {
+  const child = spawn(process.execPath, [...STARTED, ...args, 'server/main.ts'], {
     cwd: root, stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], PORT: String(taken), HOST: '127.0.0.1', DATABASE_URL: databaseUrl, ...WIDE_LIMITS, ...env },
   });
