@@ -47,6 +47,7 @@ export function createBeats(): Beats {
     },
     has: (applicationId, sessionId) => [held, ...beingWritten].some((beats) => beats.get(applicationId)?.has(sessionId)),
     overlay(applicationId, session) {
+      if (held.size === 0 && beingWritten.size === 0 && lingering.size === 0) return session;
       let active = activeIn(held, applicationId, session.id);
       for (const some of beingWritten) active = Math.max(active, activeIn(some, applicationId, session.id));
       for (const some of lingering.values()) active = Math.max(active, activeIn(some, applicationId, session.id));

@@ -15,8 +15,8 @@ const STRIDE = 500;
 const CROWDED = 50;
 const ANY_TIME = Number.MAX_SAFE_INTEGER;
 
-type BranchRow = SessionRow & { branch: number };
-/** A row of `shape`. */
+type BranchRow = SessionRow & { branch?: number };
+/** A row of `shape`, where that has several branches. */
 function readBranch(columns: readonly Value[]): BranchRow {
   const row = readSession(columns) as BranchRow; // it becomes one
   row.branch = columns[9] as number;
@@ -52,7 +52,7 @@ export function lists(context: Context) {
       order by s.id desc limit $3`;
     const inBucket = (branch: number) => buckets === 0 ? '' : `and s.bucket = $${bucketAt + branch}`;
     const branches = Array.from({ length: Math.max(buckets, 1) }, (_, branch) =>
-      `select ${sessionColumns}, ${branch} as branch from sessions s ${withActivity} where s.application_id = $1 ${inBucket(branch)} ${ending(branch)}`);
+      `select ${sessionColumns}${buckets > 1 || late ? `, ${branch} as branch` : ''} from sessions s ${withActivity} where s.application_id = $1 ${inBucket(branch)} ${ending(branch)}`);
     if (late) {
       // Expired, but not yet moved to their bucket: few, and found by an index of their own. Order and limit of the inner query keep SQLite from
       // walking all sessions instead.
@@ -63,7 +63,7 @@ export function lists(context: Context) {
     const floors = Array.from({ length: Math.max(buckets, 1) }, (_, branch) => `select * from (select s.id from sessions s
       where s.application_id = $1 ${inBucket(branch)} ${buckets === 0 ? older : filtered} order by s.id desc limit 1 offset $3) x`);
     const statement = {
-      rows: sql(branches.length === 1 ? branches[0]! : branches.map((branch) => `select * from (${branch}) x`).join(' union all '), readBranch),
+      rows: branches.length === 1 ? sql(branches[0]!, readSession) : sql(branches.map((branch) => `select * from (${branch}) x`).join(' union all '), readBranch),
       floor: sought ? sql(floors.join(' union all ')) : undefined,
     };
     shapes.set(key, statement);
@@ -94,16 +94,8 @@ export function lists(context: Context) {
       const floor = statement.floor && (await db.all<{ id: string }>(statement.floor, app.id, before, SCAN, ...(buckets.length > 0 ? [...values, ...buckets] : []))).map(({ id }) => id).sort().at(-1);
       const rows = await db.all<BranchRow>(statement.rows, app.id, before, size, ...values, ...buckets, ...(late ? [app.generation, at] : []), ...(sought ? [floor ?? BEFORE_ALL, JSON.stringify(beats.early(app.id)), ...bounds] : []));
       scanned += sought ? SCAN : rows.length;
-      // A branch that filled its limit may go on below its last row; what lies below that in other branches waits for the next round.
-      const counts = new Map<number, { count: number; last: string }>();
-      for (const { branch, id } of rows) {
-        const seen = counts.get(branch);
-        if (!seen) counts.set(branch, { count: 1, last: id });
-        else { seen.count++; if (id < seen.last) seen.last = id; }
-      }
-      const open = [...counts.values()].filter(({ count }) => count === size).map(({ last }) => last);
-      const horizon = open.sort().at(-1) ?? floor;
-      if (counts.size > 1) rows.sort((a, b) => a.id < b.id ? 1 : -1);
+      const horizon = horizonOf(rows, size) ?? floor;
+      if (rows[0]?.branch !== undefined) rows.sort((a, b) => a.id < b.id ? 1 : -1);
       for (const row of rows) {
         if (horizon !== undefined && row.id < horizon) break;
         const session = beats.overlay(app.id, toSession(row, app.generation, over.get(row.generation) ?? null));
@@ -138,6 +130,18 @@ export function lists(context: Context) {
 }
 
 export type Lists = ReturnType<typeof lists>;
+
+/** A branch that filled its limit may go on below its last row; what lies below that in other branches waits for the next round. */
+function horizonOf(rows: readonly BranchRow[], size: number): string | undefined {
+  if (rows[0]?.branch === undefined) return rows.length === size ? rows[size - 1]!.id : undefined; // of one branch, in order
+  const counts = new Map<number, { count: number; last: string }>();
+  for (const { branch, id } of rows) {
+    const seen = counts.get(branch!); // all have one
+    if (!seen) counts.set(branch!, { count: 1, last: id });
+    else { seen.count++; if (id < seen.last) seen.last = id; }
+  }
+  return [...counts.values()].filter(({ count }) => count === size).map(({ last }) => last).sort().at(-1);
+}
 
 /** Which buckets can hold what is wanted; none at all means: walk the primary key. */
 function bucketsOf({ statuses }: SessionFilter, generation: number, unsettled: readonly number[], filtered: boolean): { buckets: number[]; late: boolean } {

@@ -37,11 +37,11 @@ export function cluster(directory: string) {
   };
   return {
     data,
-    create(port: number) {
+    create(port: number, settings = '') {
       prepare();
       run('initdb', '-D', data, '-U', 'rollcall', '-A', 'trust', '-E', 'UTF8', '--no-sync');
       // No fsync: these tests crash processes, not the machine.
-      writeFileSync(join(data, 'postgresql.auto.conf'), `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nmax_connections = 200\nlog_min_messages = panic\n`);
+      writeFileSync(join(data, 'postgresql.auto.conf'), `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\nmax_connections = 200\nlog_min_messages = panic\n${settings}`);
     },
     /** A standby of the one on `primaryPort`, which runs. */
     follow(primaryPort: number, port: number) {
