@@ -1,6 +1,5 @@
 // Counting sessions by what they are now: an application's, shared for five seconds, and everybody's.
 import { LRUCache } from 'lru-cache';
-import { BEFORE_ALL } from '../uuid.ts';
 import { applicationOf, type Context } from './context.ts';
 import { statements } from './database.ts';
 import { eachApplication } from './each-application.ts';
@@ -11,8 +10,6 @@ const FRESH_MS = 5_000;
 const TOP = 50;
 /** More sessions than this are not counted in one statement on the event loop's own connection. */
 const MANY = 2_000;
-/** Connected sessions looked up in one statement where SQLite's thread is not there for it: a fraction of what a statement may take. */
-const PIECE = 100_000;
 
 type Kind = 'connected' | 'closed' | 'late' | 'named' | 'client' | 'live';
 interface Row { kind: Kind; name: string | null; count: number; idle: number }
@@ -23,17 +20,14 @@ export function counts({ db, now, idleAfter }: Context) {
   // Only who is connected and not expired is looked up one by one; the rest are ranges of indexes.
   const many = sql(`select 1 as one from sessions where application_id = $1 order by id limit 1 offset ${MANY}`);
   const idleOf = `count(case when ${lastSeen} <= $5 then 1 end) from sessions s ${withActivity}`;
-  const ranges = `with named as materialized (select client_name, count(*) as count from sessions
+  const whole = sql(`with named as materialized (select client_name, count(*) as count from sessions
       where application_id = $1 and client_name is not null and bucket in ($3, $3 + 1) group by client_name)
     select 'connected' as kind, null as name, (${db.dialect.countConnected}) as count, 0 as idle
     union all select 'closed', null, count(*), 0 from sessions where application_id = $1 and bucket < $3
     union all select 'late', null, count(*), ${idleOf} where s.application_id = $1 and s.generation = $2 and s.state = ${CONNECTED} and s.token_expires_at <= $4
     union all select 'named', null, cast(coalesce(sum(count), 0) as bigint), 0 from named
-    union all select kind, client_name, count, 0 from (select 'client' as kind, client_name, count from named order by count desc, client_name limit ${TOP}) x`;
-  const whole = sql(`${ranges} union all select 'live', null, count(*), ${idleOf} where s.application_id = $1 and s.bucket = $3`); // all at one moment
-  const allButLive = sql(ranges);
-  const livePiece = sql(`select count(*) as count, max(cast(id as text)) as last, count(case when seen <= $4 then 1 end) as idle
-    from (select s.id, ${lastSeen} as seen from sessions s ${withActivity} where s.application_id = $1 and s.bucket = $2 and s.id > $3 order by s.id limit ${PIECE}) x`);
+    union all select kind, client_name, count, 0 from (select 'client' as kind, client_name, count from named order by count desc, client_name limit ${TOP}) x
+    union all select 'live', null, count(*), ${idleOf} where s.application_id = $1 and s.bucket = $3`); // all at one moment
 
   const unsettledSince = sql(`select min(created_at) as due ${unsettled}`);
   const overdue = sql(`select min(token_expires_at) as due from sessions where application_id = $1 and generation = $2 and state = ${CONNECTED} and token_expires_at <= $3`);
@@ -41,30 +35,13 @@ export function counts({ db, now, idleAfter }: Context) {
   const recent = new LRUCache<string, { at: number; counts: Promise<SessionCounts>; done: boolean }>({ max: 1_000 });
 
   async function countAll(applicationId: string, generation: number, at: number): Promise<SessionCounts> {
-    const live = generation * 2 + CONNECTED, values = [applicationId, generation, live, at, at - idleAfter] as const;
     const isMany = await db.first(many, applicationId) !== undefined;
-    const rows = isMany && !db.aside ? [...await db.all<Row>(allButLive, ...values), await countLive(applicationId, live, at)]
-      : await (isMany ? db.aside! : db.all)<Row>(whole, ...values); // just seen
+    const rows = await (isMany ? db.aside : db.all)<Row>(whole, applicationId, generation, generation * 2 + CONNECTED, at, at - idleAfter);
     const of = (kind: Kind) => rows.find((row) => row.kind === kind)!; // each has one
     const clients = rows.filter(({ kind }) => kind === 'client').map(({ name, count }) => ({ clientName: name, count }));
     const open = of('connected').count, nameless = open - of('named').count, idle = of('live').idle - of('late').idle;
-    // In pieces they are of several moments, and might not add up.
     const byDerivedStatus = { active: of('live').count - of('late').count - idle, idle, expired: open - of('live').count + of('late').count, disconnected: of('closed').count };
-    for (const status of Object.keys(byDerivedStatus) as (keyof typeof byDerivedStatus)[]) byDerivedStatus[status] = Math.max(0, byDerivedStatus[status]);
     return { asOf: at, byDerivedStatus, byClientName: byClientName(nameless > 0 ? [...clients, { clientName: null, count: nameless }] : clients, open) };
-  }
-
-  /** In pieces, so that none takes longer than a statement may. */
-  async function countLive(applicationId: string, bucket: number, at: number): Promise<Row> {
-    const live: Row = { kind: 'live', name: null, count: 0, idle: 0 };
-    for (let after = BEFORE_ALL, more = true; more;) {
-      const piece = (await db.first<{ count: number; last: string | null; idle: number }>(livePiece, applicationId, bucket, after, at - idleAfter))!; // an aggregate has a row
-      live.count += piece.count;
-      live.idle += piece.idle;
-      after = piece.last ?? after;
-      more = piece.count === PIECE;
-    }
-    return live;
   }
 
   /** Counted less than five seconds ago, or now. Whoever asks meanwhile waits for the count that is under way. */

@@ -39,8 +39,8 @@ export interface Database extends Queries {
   readonly instance: string;
   /** Commits when `work` resolves, rolls back when it rejects; `work` may be asked for more than once. */
   transaction<T>(work: (transaction: Transaction) => Promise<T>, urgency?: Urgency): Promise<T>;
-  /** As `all`, for what takes long: not on the event loop. Only where the database is in this process; elsewhere nothing waits for a statement but its caller. */
-  aside?<Row>(statement: Statement, ...values: Value[]): Promise<Row[]>;
+  /** As `all`, for what may take long: not on the event loop, one after the other, and for as long as it takes, or thirty seconds on another machine. */
+  aside<Row>(statement: Statement, ...values: Value[]): Promise<Row[]>;
   /** What is known to be wrong with it, without asking it. */
   trouble(): StoreUnavailable | undefined;
   close(): Promise<void>;

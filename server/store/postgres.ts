@@ -19,6 +19,9 @@ const START_MS = 1_000;
 const IDLE_TRANSACTION_MS = 1_000;
 /** PostgreSQL does not say how much room it has. For so long after it had none for a write we say that the disk is full: longer than callers wait to try again. */
 const FULL_MS = 6_000;
+/** What is known to take long may take so long. It sorts and joins in memory, and reads indexes alone where it can. */
+const ASIDE_MS = 30_000;
+const BEGIN_ASIDE = `begin read only; set local statement_timeout = ${ASIDE_MS}; set local work_mem = '64MB'; set local random_page_cost = 1.1`;
 /** Plans that hold for every value look dear over a million rows. Compiled, or shared among workers, a list of fifty took 62 ms instead of 0.6. */
 const PLANNING = '-c jit=off -c max_parallel_workers_per_gather=0';
 const MIGRATION_LOCK = 7_265_636_365;
@@ -99,13 +102,18 @@ const migrate = (url: string): Promise<void> => withClient(url, 'migration', { c
 
 function database(pool: pg.Pool): Omit<Database, 'close'> {
   const { all, first } = queries((query) => inTime(pool.query(query)));
-  let full: { error: StoreUnavailable; at: number } | undefined;
+  let full: { error: StoreUnavailable; at: number } | undefined, lastAside: Promise<unknown> = Promise.resolve();
   return {
     dialect, instance: randomUUID(), all, first,
     transaction: (work) => transaction(pool, work).catch((error: unknown) => {
       if (error instanceof StoreUnavailable && error.trouble === 'full') full = { error, at: performance.now() };
       throw error;
     }),
+    aside<Row>(statement: Statement, ...values: Value[]) {
+      const rows = lastAside.then(() => attemptTransaction(pool, (tx) => tx.all<Row>(statement, ...values), performance.now() + ASIDE_MS, { begin: BEGIN_ASIDE, timeoutMs: ASIDE_MS }));
+      lastAside = rows.catch(() => {});
+      return rows;
+    },
     trouble: () => full && performance.now() - full.at < FULL_MS ? full.error : undefined,
   };
 }
@@ -139,7 +147,7 @@ async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) =>
   }
 }
 
-async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number): Promise<T> {
+async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number, { begin = 'begin', timeoutMs = DEADLINE_MS } = {}): Promise<T> {
   const client = await guarded(() => connect(pool, deadline));
   let broken: Error | undefined, released = false, committing = false;
   const release = () => {
@@ -152,8 +160,8 @@ async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transact
   client.on('error', onError);
   const timer = setTimeout(() => { broken ??= tooLate(); release(); }, Math.max(0, deadline - performance.now()));
   try {
-    const on = queries((query) => client.query(query));
-    await guarded(() => client.query('begin'));
+    const on = queries((query) => client.query({ ...query, query_timeout: timeoutMs } as pg.QueryConfig)); // the types lack it
+    await guarded(() => client.query(begin));
     const result = await work({ ...on, lock: async (applicationId, mode) => { await on.first(mode === 'shared' ? lockShared : lockAlone, applicationId); } });
     committing = broken === undefined;
     await guarded(() => client.query('commit'));

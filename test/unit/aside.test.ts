@@ -1,4 +1,4 @@
-// Counting many sessions: on SQLite on a thread of its own, with the event loop free, and what happens when the thread cannot.
+// Counting many sessions takes its time and nobody else's: on SQLite on a thread of its own, on PostgreSQL with a deadline of its own.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +49,15 @@ describe.each(postgresIsThere() ? [SQLITE, POSTGRES] : [SQLITE])('countSessions 
       from session_activity, ${series(times - 1)} where application_id in (select id from applications)`);
     await kept.exec(`insert into sessions (application_id, id, ${columns}) select application_id, ${id}, ${columns} from sessions, ${series(times - 1)}`);
   }
+
+  it.runIf(id === POSTGRES.id)('takes longer than a statement may, when it has to', async () => {
+    const { store } = kept;
+    const { id: applicationId } = await store.createApplication(ORGANIZATION, 'Slow'), tenant = { organizationId: ORGANIZATION, applicationId, boundTo: undefined };
+    await store.connect(tenant, newSession());
+    await multiply(2_100);
+    await kept.exec('alter table session_activity rename to activity; create view session_activity as with slow as materialized (select pg_sleep(2.2)) select activity.* from activity, slow');
+    expect((await store.countSessions(tenant))!.byDerivedStatus).toEqual({ active: 2_100, idle: 0, expired: 0, disconnected: 0 });
+  });
 
   it('counts as it does of few, and sees a revoke-all at once', async () => {
     const { store } = kept;
