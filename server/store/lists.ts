@@ -7,8 +7,8 @@ import { statements, type Statement, type Value } from './database.ts';
 import { CONNECTED, EXPIRED, lastSeen, readSession, sessionColumns, toSession, unsettled, withActivity, type SessionRow } from './rows.ts';
 import type { Page, PageRequest, Store } from './store.ts';
 
-/** Rows looked at for one page: a few milliseconds of SQLite's time. Past that the page comes out short, with a cursor. */
-const SCAN = 1_000;
+/** Rows looked at for one page: two milliseconds of SQLite's time. Past that the page comes out short, with a cursor. */
+const SCAN = 500;
 /** Rows in one statement at most, and rows after which others come first. */
 const STRIDE = 500;
 /** With more revoke-alls than this that are not settled, all sessions are walked: SQLite takes 500 branches, and each of those needs two. */
