@@ -39,7 +39,7 @@ export function startBackground({ store, hub, streams, log, onRound = () => {}, 
   const duties = new Map<DutyName, Duty>();
 
   /** Repeats a duty, each time after a pause; a failure is logged when it begins and when it is over. Answers how to stop. */
-  function repeat(name: DutyName, pauseMs: number, work: (signal: AbortSignal) => Promise<void>, share = 0): () => Promise<void> {
+  function repeat(name: DutyName, pauseMs: number, work: (signal: AbortSignal) => Promise<void>, { share = 0, isLeft = false } = {}): () => Promise<void> {
     const stopped = new AbortController();
     const duty: Duty = { doneAt: performance.now(), failure: undefined, failingSince: undefined };
     duties.set(name, duty);
@@ -51,6 +51,7 @@ export function startBackground({ store, hub, streams, log, onRound = () => {}, 
         if (duty.failure !== undefined) log.info({ duty: name }, 'background work goes on again');
         Object.assign(duty, { doneAt: performance.now(), failure: undefined, failingSince: undefined });
       } catch (err) {
+        if (isLeft && stopped.signal.aborted) return; // the store was closed beneath it
         if (duty.failure === undefined) log.error({ duty: name, err }, 'background work failed; it is tried again');
         duty.failure = err ?? 'unknown';
         duty.failingSince ??= performance.now();
@@ -62,7 +63,7 @@ export function startBackground({ store, hub, streams, log, onRound = () => {}, 
     return async () => {
       stopped.abort();
       clearTimeout(timer);
-      await running;
+      if (!isLeft) await running;
     };
   }
 
@@ -74,7 +75,7 @@ export function startBackground({ store, hub, streams, log, onRound = () => {}, 
     ...(onSurvey ? [repeat('survey', SURVEY_MS, async (signal) => {
       const survey = await store.survey(signal);
       if (!signal.aborted) onSurvey(survey);
-    }, SURVEY_SHARE)] : []),
+    }, { share: SURVEY_SHARE, isLeft: true })] : []), // it only reads, and may count for half a minute
   ];
   return { duties, async stop() { await Promise.all(stops.map((stop) => stop())); } };
 }

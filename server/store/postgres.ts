@@ -71,8 +71,8 @@ export async function openPostgres(url: string, onError: (error: unknown) => voi
   pool.on('error', onError); // an idle connection broke; without a listener the process would end
   try {
     await migrate(url);
-    const clock = await databaseClock(pool, onError);
-    return { ...database(pool), now: clock.now, sharedSigningKey: (made) => sharedSigningKey(pool, made), async close() { clock.stop(); await pool.end(); } };
+    const clock = await databaseClock(pool, onError), closing = new AbortController();
+    return { ...database(pool, closing.signal), now: clock.now, sharedSigningKey: (made) => sharedSigningKey(pool, made), async close() { closing.abort(); clock.stop(); await pool.end(); } };
   } catch (error) {
     await pool.end();
     if (isForGood(error)) throw new StoreUnusable(`the database cannot be used: ${(error as Error).message}`, { cause: error });
@@ -100,7 +100,7 @@ const migrate = (url: string): Promise<void> => withClient(url, 'migration', { c
   }
 });
 
-function database(pool: pg.Pool): Omit<Database, 'close'> {
+function database(pool: pg.Pool, closing: AbortSignal): Omit<Database, 'close'> {
   const { all, first } = queries((query) => inTime(pool.query(query)));
   let full: { error: StoreUnavailable; at: number } | undefined, lastAside: Promise<unknown> = Promise.resolve();
   return {
@@ -110,7 +110,7 @@ function database(pool: pg.Pool): Omit<Database, 'close'> {
       throw error;
     }),
     aside<Row>(statement: Statement, ...values: Value[]) {
-      const rows = lastAside.then(() => attemptTransaction(pool, (tx) => tx.all<Row>(statement, ...values), performance.now() + ASIDE_MS, { begin: BEGIN_ASIDE, timeoutMs: ASIDE_MS }));
+      const rows = lastAside.then(() => attemptTransaction(pool, (tx) => tx.all<Row>(statement, ...values), performance.now() + ASIDE_MS, { begin: BEGIN_ASIDE, timeoutMs: ASIDE_MS, signal: closing }));
       lastAside = rows.catch(() => {});
       return rows;
     },
@@ -147,7 +147,8 @@ async function transaction<T>(pool: pg.Pool, work: (transaction: Transaction) =>
   }
 }
 
-async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number, { begin = 'begin', timeoutMs = DEADLINE_MS } = {}): Promise<T> {
+async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transaction) => Promise<T>, deadline: number,
+  { begin = 'begin', timeoutMs = DEADLINE_MS, signal }: { begin?: string; timeoutMs?: number; signal?: AbortSignal } = {}): Promise<T> {
   const client = await guarded(() => connect(pool, deadline));
   let broken: Error | undefined, released = false, committing = false;
   const release = () => {
@@ -158,7 +159,9 @@ async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transact
   // A connection that breaks between two statements tells nobody else; unheard, it would end the process.
   const onError = (error: Error) => { broken ??= error; };
   client.on('error', onError);
-  const timer = setTimeout(() => { broken ??= tooLate(); release(); }, Math.max(0, deadline - performance.now()));
+  const giveUp = () => { broken ??= tooLate(); release(); };
+  const timer = setTimeout(giveUp, Math.max(0, deadline - performance.now()));
+  signal?.addEventListener('abort', giveUp);
   try {
     const on = queries((query) => client.query({ ...query, query_timeout: timeoutMs } as pg.QueryConfig)); // the types lack it
     await guarded(() => client.query(begin));
@@ -174,6 +177,7 @@ async function attemptTransaction<T>(pool: pg.Pool, work: (transaction: Transact
     throw error;
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener('abort', giveUp);
     release();
     client.off('error', onError);
   }

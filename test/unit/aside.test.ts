@@ -3,14 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { setImmediate as breathe } from 'node:timers/promises';
+import { setImmediate as breathe, setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createAside } from '../../server/store/aside.ts';
 import { createStore } from '../../server/store/index.ts';
 import { openPostgres } from '../../server/store/postgres.ts';
 import { openSqlite } from '../../server/store/sqlite.ts';
-import { StoreUnavailable, type Store } from '../../server/store/store.ts';
+import { StoreUnavailable, type Store, type Tenant } from '../../server/store/store.ts';
 import { newSession } from '../suites/store/bed.ts';
 import { createDatabase, postgresIsThere } from '../support/postgres.ts';
 import { createClock } from '../support/service.ts';
@@ -50,13 +50,28 @@ describe.each(postgresIsThere() ? [SQLITE, POSTGRES] : [SQLITE])('countSessions 
     await kept.exec(`insert into sessions (application_id, id, ${columns}) select application_id, ${id}, ${columns} from sessions, ${series(times - 1)}`);
   }
 
-  it.runIf(id === POSTGRES.id)('takes longer than a statement may, when it has to', async () => {
-    const { store } = kept;
-    const { id: applicationId } = await store.createApplication(ORGANIZATION, 'Slow'), tenant = { organizationId: ORGANIZATION, applicationId, boundTo: undefined };
-    await store.connect(tenant, newSession());
-    await multiply(2_100);
-    await kept.exec('alter table session_activity rename to activity; create view session_activity as with slow as materialized (select pg_sleep(2.2)) select activity.* from activity, slow');
-    expect((await store.countSessions(tenant))!.byDerivedStatus).toEqual({ active: 2_100, idle: 0, expired: 0, disconnected: 0 });
+  describe.runIf(id === POSTGRES.id)('where it is slow', () => {
+    async function slow(seconds: number): Promise<Tenant> {
+      const { id: applicationId } = await kept.store.createApplication(ORGANIZATION, 'Slow'), tenant = { organizationId: ORGANIZATION, applicationId, boundTo: undefined };
+      await kept.store.connect(tenant, newSession());
+      await multiply(2_100);
+      await kept.exec(`alter table session_activity rename to activity; create view session_activity as with slow as materialized (select pg_sleep(${seconds})) select activity.* from activity, slow`);
+      return tenant;
+    }
+
+    it('takes longer than a statement may', async () => {
+      expect((await kept.store.countSessions(await slow(2.2)))!.byDerivedStatus).toEqual({ active: 2_100, idle: 0, expired: 0, disconnected: 0 });
+    });
+
+    it('keeps nobody from closing', async () => {
+      const counting = expect(kept.store.countSessions(await slow(15))).rejects.toThrow(StoreUnavailable);
+      await wait(300); // it has begun
+      const closing = performance.now();
+      await kept.close();
+      kept = { ...kept, async close() {} }; // it is
+      expect(performance.now() - closing).toBeLessThan(3_000);
+      await counting;
+    });
   });
 
   it('counts as it does of few, and sees a revoke-all at once', async () => {
