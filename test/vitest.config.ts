@@ -5,8 +5,8 @@ const LONG = ['test/**/*.long.test.ts'];
 /** Long tests that measure time, or build what others read: they have the machine to themselves. */
 const MEASURING = ['bench/guard', 'unit/checkpoint', 'e2e/console', 'e2e/console-actions', 'integration/embedded-faults', 'integration/store-stall', 'integration/streams-scale', 'integration/timing'].map((name) => `test/${name}.long.test.ts`);
 
-// Two at once: most files wait for a network or a database. Those of one worker share its modules, which took a third of the time to load; so a test puts back what it changes.
-const quick = { include: ['test/**/*.test.ts'], exclude: LONG, maxWorkers: 2, isolate: false, unstubEnvs: true, unstubGlobals: true };
+// Two at once: most files wait for a network or a database.
+const quick = { include: ['test/**/*.test.ts'], exclude: LONG, maxWorkers: 2 };
 const long = { projects: [
   { extends: true as const, test: { name: 'measuring', include: MEASURING, maxWorkers: 1, sequence: { groupOrder: 0 } } },
   { extends: true as const, test: { name: 'waiting', include: LONG, exclude: MEASURING, maxWorkers: 2, sequence: { groupOrder: 1 } } },
