@@ -1,15 +1,13 @@
 // Where Express is spoken: body, validator and security, dispatch by operationId, problem+json.
 import cors from 'cors';
 import express, { type ErrorRequestHandler, type Express, type Request, type RequestHandler, type Response } from 'express';
-import { middleware as validator } from 'express-openapi-validator';
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Caller } from './auth.ts';
 import type { Limits } from './limits.ts';
 import type { Call, Handler, Handlers, OperationId } from './operations.ts';
 import { bodyProblem, challenge, invalid, notFound, Problem, toProblem, unfinished, unsupported, type InvalidPart } from './problem.ts';
-import { bodyErrors, clientInfoErrors, isDateTime, queryErrors, queryNames } from './query.ts';
+import { bodyErrors, clientInfoErrors, queryErrors, queryNames } from './query.ts';
 import type { Reason } from './health.ts';
 import { timesSent } from './headers.ts';
 import { inOrder } from './in-order.ts';
@@ -19,8 +17,8 @@ import { pages } from './pages.ts';
 import { requestIdOf } from './request-id.ts';
 import type { EventStream, Streams } from './sse.ts';
 import { StoreUnavailable } from './store/store.ts';
-import { UUID } from './uuid.ts';
 import { hasBody, rememberingGood, type Query } from './validated.ts';
+import { contract, validatorOf } from './validator.ts';
 import { warm } from './warm.ts';
 
 export interface AppOptions {
@@ -43,7 +41,6 @@ export interface AppOptions {
 
 const BODY_LIMIT = 64 * 1024;
 const HEARTBEATS_BODY_LIMIT = 512 * 1024;
-const contract = fileURLToPath(new URL('../generated/openapi.json', import.meta.url));
 const queries = queryNames(JSON.parse(readFileSync(contract, 'utf8')));
 
 interface Operation { operationId: OperationId; requestBody?: object; security?: Record<string, string[]>[] }
@@ -75,24 +72,6 @@ export function createApp({ handlers, limits, trustProxy = false, onUntrustedPro
   app.use(api);
   app.use(answerProblem);
   return app;
-}
-
-/** The validator, which takes a while to make: once in a process, however many services are in it. */
-const validators = new Map<boolean, RequestHandler[]>();
-function validatorOf(validateResponses: boolean): RequestHandler[] {
-  let made = validators.get(validateResponses);
-  if (made === undefined) {
-    validators.set(validateResponses, made = validator({
-      apiSpec: contract,
-      validateRequests: { allErrors: true, allowUnknownQueryParameters: true }, // `checkQuery` names all that are unknown, not only the first
-      validateResponses,
-      fileUploader: false,
-      formats: { uuid: UUID, 'date-time': { type: 'string', validate: isDateTime }, 'json-pointer': /^(?:\/(?:[^~/]|~[01])*)*$/ },
-      ajvFormats: { mode: 'full' },
-      validateSecurity: false, // `authenticate` answers all alternatives of `security` together, so that the caller hears one refusal
-    }) as RequestHandler[]); // as Express has them
-  }
-  return made;
 }
 
 /** Gives the request its id, and has it observed. */

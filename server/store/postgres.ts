@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
-import type { Database, Dialect, Statement, Transaction, Value } from './database.ts';
+import type { Database, Statement, Transaction, Value } from './database.ts';
 import { withClient } from './pg-client.ts';
+import { dialect, postgresMigration } from './postgres-dialect.ts';
 import { migrations, newerSchema } from './schema.ts';
 import { StoreUnavailable, StoreUnusable, type Trouble } from './store.ts';
 
@@ -25,31 +26,6 @@ const BEGIN_ASIDE = `begin read only; set local statement_timeout = ${ASIDE_MS};
 /** Plans that hold for every value look dear over a million rows. Compiled, or shared among workers, a list of fifty took 62 ms instead of 0.6. */
 const PLANNING = '-c jit=off -c max_parallel_workers_per_gather=0';
 const MIGRATION_LOCK = 7_265_636_365;
-
-const dialect: Dialect = {
-  // An array is looked up in an index. A set is joined, and before there are statistics in the worst way: each session with each of a thousand.
-  among: (n) => `= any (array(select value::uuid from json_array_elements_text($${n}::json)))`,
-  rows: (n, columns) => `(select ${Object.entries(columns).map(([column, type], index) => `(value ->> ${index})::${type} as ${column}`).join(', ')} from json_array_elements($${n}::json))`,
-  rowsAtOnce: 100,
-  beatsAtOnce: 1_000,
-  greatest: (a, b) => `greatest(${a}, ${b})`,
-  countConnected: 'select count(*) as count from sessions where application_id = $1 and bucket in ($2 * 2, $2 * 2 + 1)',
-  onNewGeneration: '',
-  // Numbers of transactions are given at their first write, and a lower one may commit later: what is visible may be read only up to the oldest still open.
-  eventsAfter: (tx, seq) => `(e.tx, e.seq) > ($${tx}, $${seq})`,
-  settledTransactions: 'e.tx < pg_snapshot_xmin(pg_current_snapshot())::text::bigint',
-  schemaVersion: 'select version from schema_version',
-  lockRows: ' for no key update',
-};
-
-const signingKey = `
-  create table signing_key (id integer primary key, key text not null);`;
-
-/** All that a migration does here. */
-export const postgresMigration = (index: number): string => `${migrations[index]!({
-  uuid: 'uuid', text: 'text collate "C"', serial: 'bigint generated always as identity', transactionId: '(pg_current_xact_id()::text::bigint)',
-  unlogged: 'unlogged', narrow: ' with (fillfactor = 60)',
-})} ${index === 0 ? signingKey : ''}`;
 
 /** 64-bit integers are times and counts here, all of them safe as numbers. */
 const INT8 = 20;
